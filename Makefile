@@ -1,0 +1,66 @@
+# `make up` and `make test` are all a newcomer needs; both set up what is missing.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+INSTALL := $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
+SELF := $(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+
+# Nothing that we run phones home.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help up test check lint types contracts lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+
+up: $(VENV)/.up ## set up, make data, train, register, serve API and console
+	$(BIN)/crimeguard up
+
+test: $(VENV)/.dev ## set up and run the tests
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+check: lint types contracts ## lint, types and architecture contracts
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+lock: $(UV) ## compile the locked requirements anew from pyproject.toml
+	for group in dev up serve ui; do \
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --constraint requirements/pins.txt \
+	    --group $$group pyproject.toml --output-file requirements/$$group.txt || exit 1; \
+	  [ $$group != dev ] || grep -oE '^[a-z0-9._-]+==[^ ]+' requirements/dev.txt > requirements/pins.txt; \
+	done
+
+clean: ## remove the environment and all state
+	rm -rf $(VENV) .crimeguard
+
+$(UV): requirements/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CrimeGuard needs Python 3.11 or newer; name one with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/pip install --quiet --require-hashes --requirement requirements/uv.txt
+	@touch $(UV)
+
+# The development environment contains the other one, so either satisfies `up`.
+$(VENV)/.up: $(UV) requirements/up.txt pyproject.toml
+	$(INSTALL) requirements/$$(test -e $(VENV)/.dev && echo dev || echo up).txt
+	$(SELF)
+	@touch $@
+
+$(VENV)/.dev: $(UV) requirements/dev.txt pyproject.toml
+	$(INSTALL) requirements/dev.txt
+	$(SELF)
+	@touch $(VENV)/.up $@

@@ -1,0 +1,3 @@
+"""A crime-category prediction service that watches itself."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,40 @@
+"""The `crimeguard` program: its verbs, and how errors leave it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from crimeguard.cli.console import console
+from crimeguard.domain.errors import CrimeGuardError, DataError
+
+app = typer.Typer(
+    name="crimeguard",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run one verb; our own errors become three lines and an exit code, bugs a traceback."""
+    try:
+        app()
+    except CrimeGuardError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+
+
+def _tell(error: CrimeGuardError) -> None:
+    console.print(f"error: {error.what}", style="bold red", markup=False, soft_wrap=True)
+    if isinstance(error, DataError) and error.bad:
+        for bad in error.bad[:5]:
+            console.print(f"  {bad}", markup=False, soft_wrap=True)
+        if len(error.bad) > 5:
+            console.print(f"  and {len(error.bad) - 5} more", markup=False)
+    elif error.why:
+        console.print(f"  why: {error.why}", markup=False, soft_wrap=True)
+    if error.fix:
+        console.print(f"  fix: {error.fix}", markup=False, soft_wrap=True)

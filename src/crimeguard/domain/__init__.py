@@ -1,0 +1,1 @@
+"""What an incident is: categories, code tables, levels, errors. Imports nothing of ours."""

@@ -1,0 +1,105 @@
+"""The canonical incident: what was reported, when, where."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crimeguard.domain.errors import BadValue, DataError
+from crimeguard.domain.field import BY_NAME, CANONICAL_NAMES, FORBIDDEN_FEATURES
+from crimeguard.domain.level import InformationLevel, level_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What may be known of one incident before its category is; None is unknown.
+
+    Dates are calendar days, `time_occ` is HHMM, `lat` and `lon` are degrees (WGS 84),
+    `vict_age` is in years, everything else is a code of the police's own tables.
+    """
+
+    date_occ: dt.date
+    time_occ: int | None = None
+    area: int | None = None
+    rpt_dist_no: int | None = None
+    premis_cd: int | None = None
+    location: str | None = None
+    cross_street: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+    date_rptd: dt.date | None = None
+    vict_age: int | None = None
+    vict_sex: str | None = None
+    vict_descent: str | None = None
+    weapon_used_cd: int | None = None
+    mocodes: tuple[int, ...] = ()
+    level: InformationLevel = InformationLevel.REPORT
+
+    @classmethod
+    def from_record(
+        cls, record: Mapping[str, Any], *, level: InformationLevel | None = None, row: int = 1
+    ) -> Incident:
+        """Repair one raw record, keyed by export headings or by canonical names.
+
+        The level is the highest of which a field is named, unless `level` hides more.
+        Raises DataError that names every value which cannot be understood.
+        """
+        values, bad = repair_record(record, row=row)
+        bad += _missing_when_or_where(values, row)
+        if bad:
+            raise DataError("This incident cannot be read.", why="; ".join(map(str, bad)) + ".",
+                            fix="Correct the values named, or leave optional ones out.",
+                            bad=tuple(bad))  # fmt: skip
+        known = level_of(values.keys())
+        usable = {name: values[name] for name in INCIDENT_FIELDS if name in values}
+        return cls(**usable, level=known if level is None else min(level, known))
+
+
+INCIDENT_FIELDS = tuple(name for name in Incident.__dataclass_fields__ if name != "level")
+if not FORBIDDEN_FEATURES.isdisjoint(INCIDENT_FIELDS):  # pragma: no cover
+    raise AssertionError("an incident must not carry what the model may not see")
+
+
+def repair_record(
+    record: Mapping[str, Any], *, row: int = 1
+) -> tuple[dict[str, Any], list[BadValue]]:
+    """Return the canonical values of the known fields of a record, and the bad ones."""
+    values: dict[str, Any] = {}
+    bad: list[BadValue] = []
+    for key, raw in record.items():
+        field = BY_NAME.get(CANONICAL_NAMES.get(key, ""))
+        if field is None:
+            continue
+        text = as_text(raw)
+        try:
+            values[field.name] = field.repair(text)
+        except ValueError as error:
+            bad.append(BadValue(row, key, text[:80], str(error)))
+    return values, bad
+
+
+def as_text(raw: Any) -> str:
+    """Write any JSON or Python value the way an export would."""
+    if raw is None:
+        return ""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, (list, tuple, set, frozenset)):
+        return " ".join(as_text(item) for item in raw)
+    if isinstance(raw, float) and raw != raw:
+        return ""
+    return str(raw)
+
+
+def _missing_when_or_where(values: Mapping[str, Any], row: int) -> list[BadValue]:
+    missing = []
+    if "date_occ" in values and values["date_occ"] is None or "date_occ" not in values:
+        missing.append(BadValue(row, "DATE OCC", "", "is missing: when did it happen?"))
+    place = (values.get("area"), values.get("rpt_dist_no"))
+    if place == (None, None) and None in (values.get("lat"), values.get("lon")):
+        missing.append(
+            BadValue(row, "AREA", "", "is missing: give AREA, Rpt Dist No, or LAT and LON")
+        )
+    return missing

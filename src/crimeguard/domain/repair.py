@@ -1,0 +1,161 @@
+"""One repair function a field: from what police exports hold to a canonical value.
+
+Every path into CrimeGuard (file, API, form) goes through these functions, so a value
+means the same wherever it came from. Each returns the canonical value, or None where
+the source says "unknown"; a value that cannot be understood raises ValueError with a
+reason that reads on from the value ("'25:61' is not a time of day").
+
+The damage handled here is that of the Los Angeles exports and of the tools people put
+between: lost leading zeros, floats where codes belong, padded text, 0 for unknown age
+and place, blank, `-` and `X` for unknown victims.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from typing import Final
+
+_BLANKS: Final = frozenset({"", "-", "nan", "none", "null", "n/a", "na"})
+_CODE = re.compile(r"(\d{1,6})(?:\.0*)?")
+_DATE_FORMATS: Final = ("%m/%d/%Y", "%Y-%m-%d")
+_DATE = re.compile(r"(\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{1,2}-\d{1,2})(?:[T ].*)?")
+EARLIEST: Final = dt.date(2000, 1, 1)
+# Around the City of Los Angeles, generously: a coordinate outside is a wrong one.
+LATITUDES: Final = (33.3, 34.9)
+LONGITUDES: Final = (-119.3, -117.6)
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a source wrote "nothing here" in one of its ways."""
+    return text.strip().lower() in _BLANKS
+
+
+def repair_text(text: str) -> str | None:
+    """Collapse padding; blank is None."""
+    squeezed = " ".join(text.split())
+    return None if is_blank(squeezed) else squeezed
+
+
+def repair_date(text: str) -> dt.date | None:
+    """Read `MM/DD/YYYY`, ISO dates, and either with a time of day behind it."""
+    if is_blank(text):
+        return None
+    match = _DATE.fullmatch(text.strip())
+    if match:
+        for form in _DATE_FORMATS:
+            try:
+                day = dt.datetime.strptime(match[1], form).date()
+            except ValueError:
+                continue
+            if day < EARLIEST:
+                raise ValueError(f"is before {EARLIEST}, when the records begin")
+            return day
+    raise ValueError("is not a date (MM/DD/YYYY or YYYY-MM-DD)")
+
+
+def repair_time(text: str) -> int | None:
+    """Read a time of day as HHMM, 0 to 2359; `30` is 00:30, `01:45` and `45.0` are read too."""
+    if is_blank(text):
+        return None
+    compact = text.strip()
+    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", compact):
+        compact = "".join(compact.split(":")[:2])
+    match = _CODE.fullmatch(compact)
+    if match:
+        hours, minutes = divmod(int(match[1]), 100)
+        # 2400 is how some clerks write midnight.
+        if (hours, minutes) == (24, 0):
+            return 0
+        if hours < 24 and minutes < 60:
+            return hours * 100 + minutes
+    raise ValueError("is not a time of day (HHMM, 0000 to 2359)")
+
+
+def repair_code(text: str) -> int | None:
+    """Read a numeric code; `501.0` is 501, `08` is 8, blank is None."""
+    if is_blank(text):
+        return None
+    match = _CODE.fullmatch(text.strip())
+    if match:
+        return int(match[1])
+    raise ValueError("is not a code (a whole number of at most 6 digits)")
+
+
+def repair_age(text: str) -> int | None:
+    """Read an age in years; 0 and negative ages mean unknown, above 120 is an error."""
+    if is_blank(text):
+        return None
+    try:
+        years = float(text)
+    except ValueError:
+        raise ValueError("is not an age in years") from None
+    if not math.isfinite(years) or years != int(years) or years > 120:
+        raise ValueError("is not an age in years (at most 120)")
+    return int(years) if years > 0 else None
+
+
+def repair_sex(text: str) -> str | None:
+    """Read F, M or X (recorded as unknown); `H` and other stray letters mean not recorded."""
+    return _letter(text, "FMX", stray="HN")
+
+
+def repair_descent(text: str) -> str | None:
+    """Read one of the letters of the descent table; X is "recorded as unknown"."""
+    return _letter(text, "ABCDFGHIJKLOPSUVWXZ", stray="")
+
+
+def repair_status(text: str) -> str | None:
+    """Read a two-letter case status; never a feature, kept for the simulator's profile."""
+    squeezed = repair_text(text)
+    return squeezed.upper() if squeezed else None
+
+
+def repair_mocodes(text: str) -> tuple[int, ...]:
+    """Read MO codes as a sorted set; separated by blanks or commas, `0344` is 344."""
+    if is_blank(text):
+        return ()
+    codes = set()
+    for token in text.replace(",", " ").split():
+        match = _CODE.fullmatch(token)
+        if not match or int(match[1]) > 9999:
+            raise ValueError(f"holds {token!r}, which is not an MO code (four digits)")
+        codes.add(int(match[1]))
+    return tuple(sorted(codes - {0}))
+
+
+def repair_latitude(text: str) -> float | None:
+    """Read degrees north; 0 means unknown, a place outside the region is an error."""
+    return _degrees(text, LATITUDES, "latitude")
+
+
+def repair_longitude(text: str) -> float | None:
+    """Read degrees east; 0 means unknown, a place outside the region is an error."""
+    return _degrees(text, LONGITUDES, "longitude")
+
+
+def _letter(text: str, known: str, stray: str) -> str | None:
+    if is_blank(text):
+        return None
+    letter = text.strip().upper()
+    if letter in stray:
+        return None
+    if len(letter) == 1 and letter in known:
+        return letter
+    raise ValueError(f"is none of {', '.join(known)}")
+
+
+def _degrees(text: str, bounds: tuple[float, float], name: str) -> float | None:
+    if is_blank(text):
+        return None
+    try:
+        degrees = float(text)
+    except ValueError:
+        raise ValueError(f"is not a {name} in degrees") from None
+    if degrees == 0:
+        return None
+    low, high = bounds
+    if not low <= degrees <= high:
+        raise ValueError(f"is no {name} of the Los Angeles region ({low} to {high})")
+    return degrees

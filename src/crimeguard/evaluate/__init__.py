@@ -1,0 +1,1 @@
+"""Metrics, slices and reports on incidents that the model has not seen."""

@@ -1,0 +1,1 @@
+"""One featurizer for training frames, batch frames and single incidents."""

@@ -1,0 +1,1 @@
+"""From raw police data to immutable snapshots."""

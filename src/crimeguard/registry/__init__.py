@@ -1,0 +1,1 @@
+"""What is served: bundles, and the MLflow registry that names them."""

@@ -1,0 +1,1 @@
+"""Time split, boosters, calibration: from a snapshot to a fitted model."""

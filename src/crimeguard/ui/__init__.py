@@ -1,0 +1,1 @@
+"""The Streamlit console: talks HTTP to the API only."""
