@@ -33,7 +33,7 @@ class UsageError(CrimeGuardError):
     exit_code = 2
 
 
-class GateRefused(CrimeGuardError):
+class GateRefusedError(CrimeGuardError):
     """A check that stands before a step said no."""
 
     exit_code = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,8 @@ class Incident:
         Raises DataError that names every value which cannot be understood.
         """
         values, bad = repair_record(record, row=row)
-        bad += _missing_when_or_where(values, row)
+        unreadable = {CANONICAL_NAMES[item.column] for item in bad}
+        bad += _missing_when_or_where(values, unreadable, row)
         if bad:
             raise DataError("This incident cannot be read.", why="; ".join(map(str, bad)) + ".",
                             fix="Correct the values named, or leave optional ones out.",
@@ -57,6 +58,7 @@ class Incident:
         return cls(**usable, level=known if level is None else min(level, known))
 
 
+_PLACE = ("area", "rpt_dist_no", "lat", "lon")
 INCIDENT_FIELDS = tuple(name for name in Incident.__dataclass_fields__ if name != "level")
 if not FORBIDDEN_FEATURES.isdisjoint(INCIDENT_FIELDS):  # pragma: no cover
     raise AssertionError("an incident must not carry what the model may not see")
@@ -68,11 +70,16 @@ def repair_record(
     """Return the canonical values of the known fields of a record, and the bad ones."""
     values: dict[str, Any] = {}
     bad: list[BadValue] = []
+    seen: set[str] = set()
     for key, raw in record.items():
         field = BY_NAME.get(CANONICAL_NAMES.get(key, ""))
         if field is None:
             continue
         text = as_text(raw)
+        if field.name in seen:
+            bad.append(BadValue(row, key, text[:80], f"is a second value for {field.name}"))
+            continue
+        seen.add(field.name)
         try:
             values[field.name] = field.repair(text)
         except ValueError as error:
@@ -93,12 +100,16 @@ def as_text(raw: Any) -> str:
     return str(raw)
 
 
-def _missing_when_or_where(values: Mapping[str, Any], row: int) -> list[BadValue]:
+def _missing_when_or_where(
+    values: Mapping[str, Any], unreadable: Collection[str], row: int
+) -> list[BadValue]:
+    """Name what is missing, unless a value that could not be read already explains it."""
     missing = []
-    if "date_occ" in values and values["date_occ"] is None or "date_occ" not in values:
+    if values.get("date_occ") is None and "date_occ" not in unreadable:
         missing.append(BadValue(row, "DATE OCC", "", "is missing: when did it happen?"))
-    place = (values.get("area"), values.get("rpt_dist_no"))
-    if place == (None, None) and None in (values.get("lat"), values.get("lon")):
+    area, district, lat, lon = (values.get(name) for name in _PLACE)
+    placed = not (area is None and district is None and None in (lat, lon))
+    if not placed and set(_PLACE).isdisjoint(unreadable):
         missing.append(
             BadValue(row, "AREA", "", "is missing: give AREA, Rpt Dist No, or LAT and LON")
         )

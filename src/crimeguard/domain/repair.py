@@ -18,9 +18,16 @@ import re
 from typing import Final
 
 _BLANKS: Final = frozenset({"", "-", "nan", "none", "null", "n/a", "na"})
-_CODE = re.compile(r"(\d{1,6})(?:\.0*)?")
-_DATE_FORMATS: Final = ("%m/%d/%Y", "%Y-%m-%d")
-_DATE = re.compile(r"(\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{1,2}-\d{1,2})(?:[T ].*)?")
+_CODE = re.compile(r"(\d{1,6})(?:\.0*)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::[0-5]\d)?", re.ASCII)
+_DATE = re.compile(
+    r"(?:(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})"
+    r"|(?P<iso_year>\d{4})-(?P<iso_month>\d{1,2})-(?P<iso_day>\d{1,2}))"
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AP]M)?(?:Z| ?UTC|[+-]\d{2}:?\d{2})?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_DATE_PARTS: Final = ("year", "month", "day")
 EARLIEST: Final = dt.date(2000, 1, 1)
 # Around the City of Los Angeles, generously: a coordinate outside is a wrong one.
 LATITUDES: Final = (33.3, 34.9)
@@ -43,16 +50,16 @@ def repair_date(text: str) -> dt.date | None:
     if is_blank(text):
         return None
     match = _DATE.fullmatch(text.strip())
-    if match:
-        for form in _DATE_FORMATS:
-            try:
-                day = dt.datetime.strptime(match[1], form).date()
-            except ValueError:
-                continue
-            if day < EARLIEST:
-                raise ValueError(f"is before {EARLIEST}, when the records begin")
-            return day
-    raise ValueError("is not a date (MM/DD/YYYY or YYYY-MM-DD)")
+    if not match:
+        raise ValueError("is not a date (MM/DD/YYYY or YYYY-MM-DD)")
+    year, month, day = (int(match[part] or match[f"iso_{part}"]) for part in _DATE_PARTS)
+    try:
+        date = dt.date(year, month, day)
+    except ValueError:
+        raise ValueError("is not a day of the calendar (MM/DD/YYYY or YYYY-MM-DD)") from None
+    if date < EARLIEST:
+        raise ValueError(f"is before {EARLIEST}, when the records begin")
+    return date
 
 
 def repair_time(text: str) -> int | None:
@@ -60,8 +67,9 @@ def repair_time(text: str) -> int | None:
     if is_blank(text):
         return None
     compact = text.strip()
-    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", compact):
-        compact = "".join(compact.split(":")[:2])
+    clock = _CLOCK.fullmatch(compact)
+    if clock:
+        compact = clock[1] + clock[2]
     match = _CODE.fullmatch(compact)
     if match:
         hours, minutes = divmod(int(match[1]), 100)
@@ -87,11 +95,8 @@ def repair_age(text: str) -> int | None:
     """Read an age in years; 0 and negative ages mean unknown, above 120 is an error."""
     if is_blank(text):
         return None
-    try:
-        years = float(text)
-    except ValueError:
-        raise ValueError("is not an age in years") from None
-    if not math.isfinite(years) or years != int(years) or years > 120:
+    years = _number(text)
+    if years is None or not years.is_integer() or years > 120:
         raise ValueError("is not an age in years (at most 120)")
     return int(years) if years > 0 else None
 
@@ -135,11 +140,18 @@ def repair_longitude(text: str) -> float | None:
     return _degrees(text, LONGITUDES, "longitude")
 
 
+def _number(text: str) -> float | None:
+    """Read a finite decimal number; float() would also take `3_4` and `infinity`."""
+    match = _NUMBER.fullmatch(text.strip())
+    value = float(match[0]) if match else math.inf
+    return value if math.isfinite(value) else None
+
+
 def _letter(text: str, known: str, stray: str) -> str | None:
     if is_blank(text):
         return None
-    letter = text.strip().upper()
-    if letter in stray:
+    letter = text.strip().upper() if text.isascii() else ""
+    if len(letter) == 1 and letter in stray:
         return None
     if len(letter) == 1 and letter in known:
         return letter
@@ -149,10 +161,9 @@ def _letter(text: str, known: str, stray: str) -> str | None:
 def _degrees(text: str, bounds: tuple[float, float], name: str) -> float | None:
     if is_blank(text):
         return None
-    try:
-        degrees = float(text)
-    except ValueError:
-        raise ValueError(f"is not a {name} in degrees") from None
+    degrees = _number(text)
+    if degrees is None:
+        raise ValueError(f"is not a {name} in degrees")
     if degrees == 0:
         return None
     low, high = bounds
