@@ -1,0 +1,157 @@
+"""From training incidents to a model: members, pool, conformal thresholds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from crimeguard.domain.category import CATEGORIES
+from crimeguard.domain.codes import crime_codes
+from crimeguard.domain.errors import DataError
+from crimeguard.domain.level import InformationLevel
+from crimeguard.features.columns import Columns, Floats, Ints, concatenate
+from crimeguard.features.featurizer import Features, Featurizer
+from crimeguard.train.boosters import fit_lightgbm, fit_xgboost
+from crimeguard.train.conformal import fit_conformal
+from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
+from crimeguard.train.model import Members, Model
+from crimeguard.train.params import Params
+from crimeguard.train.pool import fit_pool
+from crimeguard.train.split import calibration_split
+
+Progress = Callable[[str, int, int], None]
+
+
+def targets(frame: pl.DataFrame) -> Ints:
+    """Return the place of each incident's category in CATEGORIES, shape (n,).
+
+    Raises DataError for codes that no table knows.
+    """
+    if "crm_cd" not in frame.columns:
+        raise DataError("The data hold no crime codes.", why="There is no column 'Crm Cd'.",
+                        fix="Train and evaluate on incidents whose category is known.")  # fmt: skip
+    places = {code: CATEGORIES.index(crime.category) for code, crime in crime_codes().items()}
+    unknown = frame.filter(~pl.col("crm_cd").is_in(list(places)) | pl.col("crm_cd").is_null())
+    if unknown.height:
+        codes = unknown["crm_cd"].unique().sort().to_list()[:10]
+        raise DataError(f"{unknown.height:,} incidents have a crime code that no table knows.",
+                        why=f"Codes: {', '.join(map(str, codes))}.",
+                        fix="Correct them; `crimeguard validate` lists the rows.")  # fmt: skip
+    return frame["crm_cd"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Incidents shown once at each level: 3 n rows of columns, with their categories."""
+
+    columns: Columns
+    target: Ints
+    incident: Ints  # which incident a row shows, in order of time
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Shown:
+        """Show every incident of a frame, in the order of the frame, at the levels it has."""
+        columns = Columns.from_frame(frame)
+        known = [lev for lev in InformationLevel if lev <= int(columns.level.max(initial=0))]
+        return cls(
+            concatenate([columns.at_level(level) for level in known]),
+            np.tile(targets(frame), len(known)),
+            np.tile(np.arange(frame.height), len(known)),
+        )
+
+
+def fit_model(
+    train: pl.DataFrame,
+    train_until: dt.date,
+    params: Params,
+    progress: Progress = lambda *_: None,
+) -> Model:
+    """Fit a model on a canonical frame of incidents that occurred by `train_until`.
+
+    Members are fitted twice: on all but the newest days, to pool and calibrate them on
+    these, and then on all. `progress` is called with a name, steps done, and steps in all.
+    """
+    older, newest = calibration_split(train, train_until, params.split)
+    steps = _Steps(progress, 2 * _steps(params))
+    held_out = Shown.of(newest)
+    featurizer, members = _fit_members(Shown.of(older), params, steps, "fit on older days")
+    scores = members.scores(featurizer.transform(held_out.columns))
+    levels = held_out.columns.level
+    pool = fit_pool(scores, levels, held_out.target)
+    calibrated = pool.probabilities(scores, levels)
+    conformal = fit_conformal(calibrated, levels, held_out.target, params.coverage)
+    featurizer, members = _fit_members(Shown.of(train), params, steps, "fit on all days")
+    return Model(featurizer, members, pool, conformal)
+
+
+@dataclass(slots=True)
+class _Steps:
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def named(self, name: str) -> Callable[[], None]:
+        def step() -> None:
+            self.done += 1
+            self.progress(name, self.done, self.total)
+
+        return step
+
+
+def _steps(params: Params) -> int:
+    linear = (params.linear.folds + 1) * len(InformationLevel)
+    return linear + params.xgboost.rounds + params.lightgbm.rounds
+
+
+def _fit_members(
+    shown: Shown, params: Params, steps: _Steps, name: str
+) -> tuple[Featurizer, Members]:
+    columns, target = shown.columns, shown.target
+    featurizer = Featurizer.fit(
+        columns, min_count=params.features.min_count, mo_columns=params.features.mo_columns
+    )
+    features = featurizer.transform(columns)
+    step = steps.named(f"{name}: linear")
+    size = len(featurizer.vocabulary)
+    linear = fit_linear(features, columns.level, target, size, params.linear, step)
+    unseen = _out_of_fold(shown, features, size, params, step)
+    how = {"seed": params.seed, "threads": params.threads}
+    xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, **how,
+                      on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
+    lgb = fit_lightgbm(features.dense, unseen, target, params.lightgbm, **how,
+                       on_step=steps.named(f"{name}: LightGBM"))  # fmt: skip
+    xgb.use_threads(1)
+    return featurizer, Members(linear, xgb, lgb)
+
+
+def _out_of_fold(
+    shown: Shown, features: Features, size: int, params: Params, step: Callable[[], None]
+) -> Floats:
+    """Score each block of time by a linear member that was fitted on the others.
+
+    Blocks and not random folds: one event often makes several reports on one day, and
+    a member that has seen one of them would flatter itself on the others.
+    """
+    folds = params.linear.folds
+    block = shown.incident * folds // (shown.incident.max() + 1)
+    scores = np.zeros((len(block), CLASSES))
+    for fold in range(folds):
+        inside, outside = np.flatnonzero(block == fold), np.flatnonzero(block != fold)
+        member: LinearMember = fit_linear(
+            take(features, outside), shown.columns.level[outside], shown.target[outside],
+            size, params.linear, step,
+        )  # fmt: skip
+        scores[inside] = member.scores(take(features, inside))
+    return scores
+
+
+def take(features: Features, index: Ints) -> Features:
+    """Return the features of the incidents at the given positions."""
+    counts = np.diff(features.offsets)[index]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    source = np.repeat(features.offsets[index] - offsets[:-1], counts) + np.arange(offsets[-1])
+    return Features(features.dense[index], offsets, features.indices[source])

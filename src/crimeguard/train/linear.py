@@ -1,0 +1,95 @@
+"""The linear member: multinomial logistic regression on crossed one-hots.
+
+Weights have a Gaussian prior (L2); the fit is L-BFGS on the exact gradient. Levels share
+no crossed feature, so each level is a problem of its own, solved on its own rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from crimeguard.domain.category import CATEGORIES
+from crimeguard.features.columns import Floats, Ints
+from crimeguard.features.featurizer import Features
+from crimeguard.train.params import LinearParams
+
+CLASSES = len(CATEGORIES)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMember:
+    """`weights` has shape (size of the vocabulary, 15), float32."""
+
+    weights: NDArray[np.float32]
+
+    def scores(self, features: Features) -> Floats:
+        """Return log-odds of shape (n, 15), up to a constant a row."""
+        return np.asarray(_sparse(features, len(self.weights)) @ self.weights, np.float64)
+
+
+def fit_linear(
+    features: Features,
+    levels: Ints,
+    target: Ints,
+    size: int,
+    params: LinearParams,
+    on_step: Callable[[], None] = lambda: None,
+) -> LinearMember:
+    """Fit every level's block of weights.
+
+    `levels` and `target` have shape (n,): the level that each row is shown at and the
+    place of its category in CATEGORIES. `on_step` is called once a level.
+    """
+    matrix = _sparse(features, size)
+    weights = np.zeros((size, CLASSES), np.float32)
+    spreads = (params.spread_call, params.spread_victim, params.spread_report)
+    for level, spread in enumerate(spreads):
+        rows = np.flatnonzero(levels == level)
+        if len(rows):
+            block = matrix[rows]
+            used = np.unique(block.indices)
+            weights[used] = _minimise(block[:, used], target[rows], spread, params.iterations)
+        on_step()
+    return LinearMember(weights)
+
+
+def _sparse(features: Features, size: int) -> csr_array:
+    ones = np.ones(len(features.indices), np.float32)
+    shape = (len(features.offsets) - 1, size)
+    return csr_array((ones, features.indices, features.offsets), shape=shape)
+
+
+def _minimise(matrix: csr_array, target: Ints, spread: float, iterations: int) -> Floats:
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
+    rows, columns = matrix.shape
+    matrix = matrix.astype(np.float64)
+    transposed = matrix.T.tocsr()
+    every = np.arange(rows)
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(columns, CLASSES)
+        scores = matrix @ weights
+        scores -= scores.max(axis=1, keepdims=True)
+        odds = np.exp(scores)
+        total = odds.sum(axis=1, keepdims=True)
+        value = np.log(total).sum() - scores[every, target].sum()
+        residual = odds / total
+        residual[every, target] -= 1
+        gradient = transposed @ residual + weights / spread
+        return float(value + 0.5 / spread * (flat @ flat)), gradient.ravel()
+
+    # Products this small only lose time to BLAS threads that wait for each other.
+    with threadpool_limits(1):
+        result = minimize(
+            loss, np.zeros(columns * CLASSES), jac=True, method="L-BFGS-B",
+            options={"maxiter": iterations, "maxcor": 10},
+        )  # fmt: skip
+    solution: Floats = result.x.reshape(columns, CLASSES)
+    return solution

@@ -1,0 +1,61 @@
+"""The fitted model: three members, one calibrated answer at every information level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crimeguard.features.columns import Columns, Floats
+from crimeguard.features.featurizer import Features, Featurizer
+from crimeguard.train.boosters import LightgbmMember, XgboostMember
+from crimeguard.train.conformal import Conformal
+from crimeguard.train.linear import LinearMember
+from crimeguard.train.pool import Pool
+
+# Rows a step: small enough for the cache, large enough to hide the call.
+CHUNK = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The members of the pool, fitted on the same incidents."""
+
+    linear: LinearMember
+    xgboost: XgboostMember
+    lightgbm: LightgbmMember
+
+    def scores(self, features: Features) -> list[Floats]:
+        """Return the log-odds (n, 15) of the two members that the pool blends."""
+        linear = self.linear.scores(features)
+        return [
+            self.xgboost.scores(features.dense, linear),
+            self.lightgbm.scores(features.dense, linear),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything fitted, from incidents as arrays to probabilities."""
+
+    featurizer: Featurizer
+    members: Members
+    pool: Pool
+    conformal: Conformal
+
+    def probabilities(self, columns: Columns) -> Floats:
+        """Return calibrated probabilities of shape (n, 15), in the order of CATEGORIES."""
+        parts = [
+            self._probabilities(columns.rows(start, min(start + CHUNK, len(columns))))
+            for start in range(0, len(columns), CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, 15))
+
+    def prediction_sets(self, probabilities: Floats, columns: Columns) -> NDArray[np.bool_]:
+        """Return membership in the conformal set, shape (n, 15)."""
+        return self.conformal.sets(probabilities, columns.level)
+
+    def _probabilities(self, columns: Columns) -> Floats:
+        scores = self.members.scores(self.featurizer.transform(columns))
+        return self.pool.probabilities(scores, columns.level)

@@ -1,0 +1,174 @@
+"""The parameters of a training run, as `params.yaml` states them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crimeguard.domain.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitParams:
+    """How time is cut; all in days.
+
+    `test_share` is the newest share of the days that is held out when no date is given;
+    `calibration_days` the newest part of the training window, kept from the members
+    while the pool is calibrated on it; `embargo_days` the gap before it. With
+    `reported_by_then` a training incident must also have been reported by the end of its
+    window, as on the day itself nothing else is known; without it, training waits until
+    the late reports are in.
+    """
+
+    test_share: float = 0.2
+    calibration_days: int = 14
+    embargo_days: int = 2
+    reported_by_then: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureParams:
+    """`min_count` is how often a code or cross must occur to count as known."""
+
+    min_count: int = 5
+    mo_columns: int = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearParams:
+    """`spread_*` is the prior variance of a weight at each level; `folds` are blocks of time."""
+
+    spread_call: float = 0.07
+    spread_victim: float = 0.1
+    spread_report: float = 0.15
+    iterations: int = 120
+    folds: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeParams:
+    """What XGBoost and LightGBM have in common."""
+
+    rounds: int
+    learning_rate: float
+    l2: float
+    column_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XgboostParams(TreeParams):
+    """Vector-leaf trees: each predicts all categories at once."""
+
+    rounds: int = 100
+    learning_rate: float = 0.1
+    l2: float = 10.0
+    column_share: float = 1.0
+    max_depth: int = 6
+    row_share: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightgbmParams(TreeParams):
+    """One tree a category and round, leaf by leaf."""
+
+    rounds: int = 60
+    learning_rate: float = 0.1
+    l2: float = 10.0
+    column_share: float = 0.5
+    num_leaves: int = 15
+    min_rows_in_leaf: int = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckParams:
+    """What a bundle must show on its hold-out before it may serve for the first time."""
+
+    min_test_rows: int = 1000
+    max_ece: float = 0.03
+    min_macro_auc: float = 0.9
+    min_log_loss_gain: float = 0.1
+    max_accuracy_loss_to_training: float = 0.15
+    min_coverage: float = 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Everything that shapes a model beside its data."""
+
+    seed: int = 20260
+    threads: int = 2
+    coverage: float = 0.9
+    split: SplitParams = field(default_factory=SplitParams)
+    features: FeatureParams = field(default_factory=FeatureParams)
+    linear: LinearParams = field(default_factory=LinearParams)
+    xgboost: XgboostParams = field(default_factory=XgboostParams)
+    lightgbm: LightgbmParams = field(default_factory=LightgbmParams)
+    checks: CheckParams = field(default_factory=CheckParams)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain values, as `params.yaml` has them."""
+        return asdict(self)
+
+
+_SECTIONS = {
+    "split": SplitParams,
+    "features": FeatureParams,
+    "linear": LinearParams,
+    "xgboost": XgboostParams,
+    "lightgbm": LightgbmParams,
+    "checks": CheckParams,
+}
+
+
+def load_params(path: Path | None = None) -> Params:
+    """Read a parameter file, by default `params.yaml` here, else the built-in values.
+
+    Raises UsageError that names an unknown or ill-typed parameter.
+    """
+    if path is None:
+        path = Path("params.yaml")
+        if not path.exists():
+            return Params()
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise UsageError(f"There is no parameter file {path}.", fix="Check --params.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML.", why=str(error)) from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is not a table of parameters.")
+    return params_from_dict(data, source=str(path))
+
+
+def params_from_dict(data: dict[str, Any], *, source: str) -> Params:
+    """Build parameters from nested plain values; what is not named keeps its default."""
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key in _SECTIONS:
+            if not isinstance(value, dict):
+                raise UsageError(f"{source}: {key} must be a table of parameters.")
+            values[key] = _build(_SECTIONS[key], value, f"{source}: {key}.")
+        else:
+            values[key] = value
+    params: Params = _build(Params, values, f"{source}: ")
+    return params
+
+
+def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
+    known = {item.name: getattr(cls(), item.name) for item in fields(cls)}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{where}{key} is no parameter.", fix=f"Known: {', '.join(known)}.")
+        default = known[key]
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        accepted = (int, float) if isinstance(default, float) else type(default)
+        mistyped = not isinstance(value, accepted) or isinstance(value, bool) != isinstance(
+            default, bool
+        )
+        if mistyped or (number and not value > 0 and key != "embargo_days"):
+            raise UsageError(f"{where}{key} is {value!r}.",
+                             fix=f"Give a positive {type(default).__name__}.")  # fmt: skip
+    return cls(**values)

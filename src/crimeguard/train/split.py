@@ -1,0 +1,85 @@
+"""Splits by time, with an embargo; there is no other kind here."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+
+from crimeguard.domain.errors import DataError, UsageError
+from crimeguard.train.params import SplitParams
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSplit:
+    """Incidents to train on, and newer ones to score.
+
+    Training incidents occurred on or before `train_until`, test incidents later, up to
+    `test_until`.
+    """
+
+    train: pl.DataFrame
+    test: pl.DataFrame
+    train_until: dt.date
+    test_until: dt.date
+
+
+def split_by_time(
+    frame: pl.DataFrame,
+    params: SplitParams,
+    train_until: dt.date | None = None,
+    test_until: dt.date | None = None,
+) -> TimeSplit:
+    """Cut at the given dates; without them the newest share of the days is the test."""
+    frame = frame.sort("date_occ", "time_occ", "dr_no", nulls_last=True)
+    first, last = _days(frame)
+    if train_until is None:
+        train_until = last - dt.timedelta(round(((last - first).days + 1) * params.test_share))
+    test_until = last if test_until is None else test_until
+    if test_until < train_until:
+        raise UsageError(f"The test ends on {test_until}, before training ends on {train_until}.",
+                         fix="Give a later --test-until, or an earlier --train-until.")  # fmt: skip
+    day = pl.col("date_occ")
+    test = frame.filter((day > train_until) & (day <= test_until))
+    train = up_to(frame, train_until, params)
+    if not train.height:
+        raise DataError(f"No incident to train on occurred by {train_until}.",
+                        why=f"The data run from {first} to {last}.",
+                        fix="Give a later --train-until.")  # fmt: skip
+    return TimeSplit(train, test, train_until, test_until)
+
+
+def up_to(frame: pl.DataFrame, day: dt.date, params: SplitParams) -> pl.DataFrame:
+    """Return the incidents that may be learnt from at the end of a day."""
+    known = pl.col("date_occ") <= day
+    if params.reported_by_then and "date_rptd" in frame.columns:
+        known &= (pl.col("date_rptd") <= day) | pl.col("date_rptd").is_null()
+    return frame.filter(known)
+
+
+def calibration_split(
+    train: pl.DataFrame, train_until: dt.date, params: SplitParams
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cut the newest days off a training frame, with an embargo before them.
+
+    Returns the incidents to fit members on and those to calibrate the pool on.
+    """
+    first, _ = _days(train)
+    days = (train_until - first).days + 1
+    newest = min(params.calibration_days, max(1, days // 4))
+    start = train_until - dt.timedelta(newest)
+    fit = up_to(train, start - dt.timedelta(params.embargo_days), params)
+    calibrate = train.filter(pl.col("date_occ") > start)
+    if not fit.height or not calibrate.height:
+        raise DataError("There are too few days to train on.",
+                        why=f"The training data run from {first} to {train_until}.",
+                        fix="Give at least a week of incidents.")  # fmt: skip
+    return fit, calibrate
+
+
+def _days(frame: pl.DataFrame) -> tuple[dt.date, dt.date]:
+    first, last = frame["date_occ"].min(), frame["date_occ"].max()
+    if not isinstance(first, dt.date) or not isinstance(last, dt.date):
+        raise DataError("There is no incident with a date.", fix="Give at least a week of data.")
+    return first, last
