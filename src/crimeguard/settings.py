@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def _convert(variable: str, text: str, kind: str) -> object:
             f"{variable} is {text!r}.", why=f"It must be a number ({kind}).",
             fix=f"Set {variable} to a number, or unset it.",
         ) from None  # fmt: skip
-    if isinstance(value, int | float) and value <= 0:
+    if isinstance(value, int | float) and not 0 < value < math.inf:
         raise UsageError(f"{variable} is {text!r}.", why="It must be above 0.",
                          fix=f"Set {variable} to a positive number, or unset it.")  # fmt: skip
     return value
