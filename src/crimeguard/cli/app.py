@@ -7,6 +7,18 @@ import sys
 import typer
 
 from crimeguard.cli.console import console
+from crimeguard.cli.doctor import doctor
+from crimeguard.cli.evaluate import evaluate
+from crimeguard.cli.predict import predict
+from crimeguard.cli.prepare import prepare
+from crimeguard.cli.profile import profile
+from crimeguard.cli.promote import promote
+from crimeguard.cli.serve import serve
+from crimeguard.cli.simulate import simulate
+from crimeguard.cli.train import train
+from crimeguard.cli.ui import ui
+from crimeguard.cli.up import up
+from crimeguard.cli.validate import validate
 from crimeguard.domain.errors import CrimeGuardError, DataError
 
 app = typer.Typer(
@@ -16,6 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+for verb in (
+    up, doctor, simulate, profile, validate, prepare, train, evaluate, promote, predict,
+    serve, ui,
+):  # fmt: skip
+    app.command()(verb)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ class Field:
 
 
 FIELDS: Final[tuple[Field, ...]] = (
-    Field("dr_no", "DR_NO", "text", repair.repair_text),
+    Field("dr_no", "DR_NO", "text", repair.repair_number),
     Field("date_rptd", "Date Rptd", "date", repair.repair_date),
     Field("date_occ", "DATE OCC", "date", repair.repair_date),
     Field("time_occ", "TIME OCC", "int", repair.repair_time),

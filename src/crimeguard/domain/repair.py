@@ -45,6 +45,12 @@ def repair_text(text: str) -> str | None:
     return None if is_blank(squeezed) else squeezed
 
 
+def repair_number(text: str) -> str | None:
+    """Read a report's number; `230104011.0`, as a tool that took it for a float wrote it."""
+    squeezed = repair_text(text)
+    return squeezed and re.sub(r"(?<=\d)\.0+$", "", squeezed)
+
+
 def repair_date(text: str) -> dt.date | None:
     """Read `MM/DD/YYYY`, ISO dates, and either with a time of day behind it."""
     if is_blank(text):

@@ -23,6 +23,7 @@ RADIX: Final[dict[str, int]] = {
     "weekend": 2, "first_of_month": 2, "area": 10**6 + 1, "district": 10**6 + 1,
     "premise": 10**6 + 1, "crossed": 2, "sex": 4, "descent": 20, "no_victim": 4,
     "delay": 8, "age": 16, "weapon": 10**6 + 1, "mo_count": 9, "mo": 10**4, "mo_other": 10**4,
+    "weapon_kind": 10**4 + 1, "premise_kind": 10**4 + 1,
 }  # fmt: skip
 
 _CALL, _VICTIM, _REPORT = InformationLevel
@@ -64,6 +65,15 @@ TEMPLATES: Final[tuple[tuple[InformationLevel, tuple[str, ...]], ...]] = (
     (_REPORT, ("mo", "sex")),
     (_REPORT, ("mo", "age")),
     (_REPORT, ("mo", "mo_other")),
+    (_REPORT, ("weapon_kind",)),
+    (_REPORT, ("premise_kind",)),
+    (_REPORT, ("mo", "weapon_kind")),
+    (_REPORT, ("mo", "premise_kind")),
+    (_REPORT, ("mo", "delay")),
+    (_REPORT, ("mo", "mo_count")),
+)
+_BESIDE_MO: Final = sorted(
+    {name for _, names in TEMPLATES if "mo" in names for name in names} - {"mo", "mo_other"}
 )
 _BLOCK: Final = 1 << 46  # above the largest packed key
 _LEVELS: Final = len(InformationLevel)
@@ -157,6 +167,9 @@ def _atoms(columns: Columns) -> dict[str, Ints]:
         "age": _age_band(columns.vict_age),
         "weapon": columns.weapon_used_cd + 1,
         "mo_count": np.minimum(np.diff(columns.mo_offsets), 8),
+        # The tables number like with like by the hundred: firearms, blades; dwellings, shops.
+        "weapon_kind": columns.weapon_used_cd // 100 + 1,
+        "premise_kind": columns.premis_cd // 100 + 1,
     }
 
 
@@ -200,8 +213,7 @@ def _mo_lists(columns: Columns) -> tuple[Ints, Ints]:
 def _mo_atoms(columns: Columns, atoms: dict[str, Ints]) -> tuple[Ints, dict[str, Ints]]:
     offsets, values = _mo_lists(columns)
     row = np.repeat(np.arange(len(columns)), np.diff(offsets))
-    beside = {name: atoms[name][row] for name in ("weapon", "premise", "sex", "age")}
-    return row, {"mo": values, **beside}
+    return row, {"mo": values, **{name: atoms[name][row] for name in _BESIDE_MO}}
 
 
 def _mo_pairs(columns: Columns) -> tuple[Ints, dict[str, Ints]]:

@@ -90,7 +90,6 @@ class CheckParams:
     max_ece: float = 0.03
     min_macro_auc: float = 0.9
     min_log_loss_gain: float = 0.1
-    max_accuracy_loss_to_training: float = 0.15
     min_coverage: float = 0.85
 
 

@@ -1,0 +1,5 @@
+"""`python -m crimeguard` is `crimeguard`."""
+
+from crimeguard.cli import main
+
+main()

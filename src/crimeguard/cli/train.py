@@ -1,0 +1,130 @@
+"""`crimeguard train`: from incidents to a registered, checked model."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crimeguard.cli.console import console, emit, progress
+from crimeguard.cli.simulate import parse_day
+from crimeguard.cli.validate import OnBad
+
+if TYPE_CHECKING:
+    from crimeguard.evaluate.evaluation import Evaluation
+    from crimeguard.pipeline import Prepared, Trained
+    from crimeguard.settings import Settings
+    from crimeguard.train.params import Params
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="File of incidents, or a snapshot's folder.")],
+    train_until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Last day to train on.")
+    ] = None,
+    test_until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Last day to score; default: the last.")
+    ] = None,
+    params: Annotated[
+        Path | None, typer.Option(help="Parameters; default: params.yaml here, if there is one.")
+    ] = None,
+    on_bad: Annotated[
+        OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
+    ] = OnBad.REFUSE,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
+) -> None:
+    """Train on incidents up to a date, and score on those after it.
+
+    Examples:
+      crimeguard train --data incidents.parquet
+      crimeguard train --data incidents.csv --train-until 2023-02-28 --test-until 2023-03-31
+      crimeguard train --data incidents.csv.gz --params my_params.yaml --json
+
+    The bundle is registered under alias staging, and goes on to production if it passes
+    the first checks; otherwise the exit code is 3 and what is in production stays. Without
+    dates the newest fifth of the days is scored.
+    """
+    from crimeguard.settings import Settings
+    from crimeguard.train.params import load_params
+
+    outcome = run(
+        data,
+        Settings.load(),
+        load_params(params),
+        train_until=parse_day(train_until) if train_until else None,
+        test_until=parse_day(test_until) if test_until else None,
+        drop_bad=on_bad is OnBad.DROP,
+        quiet=as_json,
+    )
+    if as_json:
+        emit(outcome)
+    if not outcome["passed"]:
+        raise typer.Exit(3)
+
+
+def run(
+    data: Path, settings: Settings, params: Params, *, quiet: bool = False,
+    drop_bad: bool = False, train_until: dt.date | None = None, test_until: dt.date | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Prepare, train, register and promote, with progress; return the outcome."""
+    from crimeguard.pipeline import prepare, register, summary
+    from crimeguard.pipeline import train as fit
+    from crimeguard.registry.store import Registry
+
+    with progress(quiet=quiet) as bars:
+        task = bars.add_task("starting", total=None)
+
+        def show(name: str, done: int, total: int) -> None:
+            bars.update(task, description=name, completed=done, total=total)
+
+        prepared = prepare(data, settings.home, drop_bad=drop_bad, progress=show)
+        trained = fit(
+            prepared.snapshot, params, settings.home,
+            train_until=train_until, test_until=test_until, progress=show,
+        )  # fmt: skip
+        bars.update(task, description="register", total=None)
+        registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
+        version = register(trained, prepared.snapshot, registry)
+        if trained.passed:
+            registry.promote(version)
+    if not quiet:
+        _tell(prepared, trained, version)
+    stage = "production" if trained.passed else "staging"
+    return {**summary(trained), "version": version, "stage": stage,
+            "snapshot": prepared.snapshot.id}  # fmt: skip
+
+
+def _tell(prepared: Prepared, trained: Trained, version: str) -> None:
+    said = [f"{prepared.snapshot.rows:,} incidents in snapshot {prepared.snapshot.id}"]
+    if prepared.report is not None and prepared.report.findings:
+        said.append(f"({len(prepared.report.findings)} warnings; `crimeguard validate` lists them)")
+    console.print(" ".join(said), markup=False)
+    tell_scores(trained.evaluation)
+    for check in trained.checks:
+        if not check.passed:
+            console.print(f"refused: {check}", style="bold red", markup=False)
+    stage = "in production" if trained.passed else "in staging"
+    console.print(f"version {version} is {stage}", markup=False)
+    console.print(f"bundle  {trained.bundle.path}", markup=False, soft_wrap=True)
+    console.print(f"report  {trained.reports / 'training_report.html'}", markup=False,
+                  soft_wrap=True)  # fmt: skip
+
+
+def tell_scores(evaluation: Evaluation) -> None:
+    """Show the scores of each level as a table."""
+    from rich.table import Table
+
+    table = Table(title=f"{evaluation.rows:,} incidents, {evaluation.first} to {evaluation.last}",
+                  title_justify="left", title_style="")  # fmt: skip
+    heads = ("level", "accuracy", "weighted F1", "macro F1", "macro AUC", "log-loss", "ECE",
+             "top 3", "coverage")  # fmt: skip
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place == 0 else "right")
+    for label, item in evaluation.levels.items():
+        s = item.scores
+        figures = (s.accuracy, s.weighted_f1, s.macro_f1, s.macro_roc_auc, s.log_loss, s.ece,
+                   s.top3, item.coverage)  # fmt: skip
+        table.add_row(label, *(f"{value:.3f}" for value in figures))
+    console.print(table)

@@ -1,0 +1,165 @@
+"""`crimeguard up`: everything at once, on this machine, offline."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from crimeguard.cli.console import console
+from crimeguard.domain.errors import CrimeGuardError
+
+if TYPE_CHECKING:
+    from crimeguard.settings import Settings
+
+ROWS: Final = 60_000
+EXAMPLE: Final = {
+    "DATE OCC": "03/10/2023", "TIME OCC": "2130", "AREA": "12", "Premis Cd": "502",
+    "Vict Age": "34", "Vict Sex": "F", "Weapon Used Cd": "400", "Mocodes": "0416 2000 1813",
+}  # fmt: skip
+
+
+def up(
+    data: Annotated[
+        Path | None, typer.Option(help="Incidents to train on; default: simulated ones.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=5_000, help="Incidents to simulate.")] = ROWS,
+    once: Annotated[
+        bool, typer.Option(help="Stop the servers after the first prediction.")
+    ] = False,
+) -> None:
+    """Make data, train, register, check, promote; serve API and console.
+
+    Examples:
+      crimeguard up
+      crimeguard up --data incidents.parquet
+      crimeguard up --once
+
+    What is there already is not made again. Ctrl-C ends both servers.
+    """
+    from crimeguard.settings import Settings
+    from crimeguard.ui.launch import check_port
+
+    settings = Settings.load()
+    check_port(settings.ui_port)
+    began = time.monotonic()
+    _ensure_model(settings, data, rows)
+    api = f"http://{settings.host}:{settings.port}"
+    settings = replace(settings, api_url=api)
+    with _child("serve") as served, _child("ui", "--api-url", api) as shown:
+        _wait_ready(api, served)
+        answer = _first_prediction(api)
+        _tell(settings, answer, time.monotonic() - began)
+        if not once:
+            _watch(served, shown)
+
+
+def _ensure_model(settings: Settings, data: Path | None, rows: int) -> None:
+    from crimeguard.cli.train import run
+    from crimeguard.registry.store import PRODUCTION, Registry
+    from crimeguard.train.params import load_params
+
+    registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
+    if data is None and registry.version_of(PRODUCTION) is not None:
+        console.print("a model is in production already; `crimeguard train` makes another",
+                      markup=False)  # fmt: skip
+        return
+    outcome = run(data or _simulated(settings.home, rows), settings, load_params())
+    if not outcome["passed"]:
+        raise typer.Exit(3)
+
+
+def _simulated(home: Path, rows: int) -> Path:
+    """Make incidents to train on, unless an earlier run left them."""
+    from crimeguard.cli.simulate import simulate
+
+    out = home / "data" / f"simulated-{rows}.parquet"
+    if not out.exists():
+        console.print(f"simulating {rows:,} incidents", markup=False)
+        simulate(out=out, rows=rows)
+    return out
+
+
+@contextmanager
+def _child(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run another verb beside this one, and end it when we end."""
+    program = [sys.executable, "-m", "crimeguard", *words]
+    child = subprocess.Popen(program)  # noqa: S603 -- our own program, fixed arguments
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _wait_ready(api: str, child: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    import httpx
+
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise CrimeGuardError("The API ended before it was ready.",
+                                  fix="See its words above, and `crimeguard doctor`.")  # fmt: skip
+        try:
+            if httpx.get(f"{api}/readyz", timeout=2).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass  # not listening yet
+        time.sleep(0.2)
+    raise CrimeGuardError(f"The API was not ready within {seconds:.0f} seconds.",
+                          fix="Run `crimeguard serve` and read what it says.")  # fmt: skip
+
+
+def _first_prediction(api: str) -> dict[str, Any]:
+    import httpx
+
+    response = httpx.post(f"{api}/predict", json=EXAMPLE, timeout=30)
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _tell(settings: Settings, answer: dict[str, Any], seconds: float) -> None:
+    body = json.dumps(EXAMPLE)
+    said = (
+        "",
+        f"API       {settings.api_url}/docs",
+        f"console   http://127.0.0.1:{settings.ui_port}",
+        f"state     {settings.home.resolve()}",
+        "",
+        f"curl -s {settings.api_url}/predict -H 'Content-Type: application/json' -d '{body}'",
+        f"-> {answer['prediction']} ({answer['confidence']:.0%})",
+        "",
+        f"ready after {seconds:.0f} s; Ctrl-C ends both servers",
+    )
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _watch(*children: subprocess.Popen[bytes]) -> None:
+    """Wait until we are asked to stop, or a server ends by itself."""
+    asked = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while not asked:
+        if any(child.poll() is not None for child in children):
+            raise CrimeGuardError("A server ended by itself.", fix="See its words above.")
+        time.sleep(0.5)

@@ -1,0 +1,237 @@
+"""The links in order: data to snapshot, snapshot to bundle, bundle to registry.
+
+Every way to run them (command line, DVC, `crimeguard up`) comes through here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from crimeguard.domain.errors import DataError
+from crimeguard.domain.incident import INCIDENT_FIELDS
+from crimeguard.evaluate.card import model_card
+from crimeguard.evaluate.checks import Check, run_checks
+from crimeguard.evaluate.evaluation import Evaluation, evaluate_model
+from crimeguard.evaluate.training_report import figures, training_report
+from crimeguard.ingest.frame import Reading
+from crimeguard.ingest.snapshot import Snapshot, write_snapshot
+from crimeguard.ingest.source import read_file
+from crimeguard.registry.bundle import Bundle, write_bundle
+from crimeguard.registry.golden import golden_answers
+from crimeguard.train.fit import fit_model
+from crimeguard.train.params import Params
+from crimeguard.train.split import TimeSplit, split_by_time
+from crimeguard.validate.leakage import refuse_forbidden
+from crimeguard.validate.report import Report
+from crimeguard.validate.run import validate_reading
+
+if TYPE_CHECKING:
+    from crimeguard.registry.store import Registry
+
+# A name, how many steps of it are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(name: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A snapshot, and what validation found on the way; no report for one made earlier."""
+
+    snapshot: Snapshot
+    report: Report | None
+
+
+def prepare(
+    data: Path, home: Path, *, drop_bad: bool = False, progress: Progress = silent
+) -> Prepared:
+    """Read, validate and store a file of incidents; a snapshot's folder is opened as it is.
+
+    Raises DataError when validation finds an error; nothing is stored then, and the
+    report lies in `home`/reports/validation.html.
+    """
+    if data.is_dir():
+        return Prepared(_only_snapshot(data), None)
+    progress(f"read {data.name}", 0, 3)
+    reading = read_file(data)
+    progress(f"validate {data.name}", 1, 3)
+    today = dt.datetime.now(dt.UTC).date()
+    report = validate_reading(reading, source=data.name, as_of=today, drop_bad=drop_bad)
+    write_text(home / "reports" / "validation.html", report.to_html())
+    if not report.ok:
+        raise _refusal(data, report, reading, home)
+    progress(f"store {data.name}", 2, 3)
+    frame = reading.drop_bad()
+    return Prepared(write_snapshot(frame, home, source=data.name, files=[data]), report)
+
+
+def _only_snapshot(folder: Path) -> Snapshot:
+    """Open a snapshot by its own folder, or by one that holds just it."""
+    if (folder / "manifest.json").exists():
+        return Snapshot.load(folder)
+    below = folder / "snapshots" if (folder / "snapshots").is_dir() else folder
+    found = sorted(path.parent for path in below.glob("*/manifest.json"))
+    if len(found) != 1:
+        raise DataError(f"{folder} holds {len(found)} snapshots.",
+                        fix="Name a file of incidents, or the folder of one snapshot.")  # fmt: skip
+    return Snapshot.load(found[0])
+
+
+def _refusal(data: Path, report: Report, reading: Reading, home: Path) -> DataError:
+    errors = "; ".join(f"{item.check}: {item.count:,} rows" for item in report.errors)
+    return DataError(
+        f"{data} does not keep the data contract.",
+        why=f"{errors}.",
+        fix=f"See {home / 'reports' / 'validation.html'}; correct the rows, or leave unreadable "
+        "ones out with --on-bad drop.",
+        bad=reading.bad,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A bundle, how it did on its hold-out, and whether it passes the first checks."""
+
+    bundle: Bundle
+    split: TimeSplit
+    evaluation: Evaluation
+    checks: list[Check]
+    reports: Path
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+def train(
+    snapshot: Snapshot,
+    params: Params,
+    home: Path,
+    *,
+    train_until: dt.date | None = None,
+    test_until: dt.date | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Fit on the older incidents of a snapshot, score on the newer, write bundle and report."""
+    refuse_forbidden(INCIDENT_FIELDS)
+    split = split_by_time(snapshot.frame(), params.split, train_until, test_until)
+    if not split.test.height:
+        raise DataError(f"No incident occurred after {split.train_until}.",
+                        why="A model without a hold-out cannot be judged.",
+                        fix="Give an earlier --train-until, or newer data.")  # fmt: skip
+    model = fit_model(split.train, split.train_until, params, progress)
+    evaluation = evaluate_model(
+        model, split.test, seed=params.seed, on_step=lambda name: progress(name, 0, 1)
+    )
+    card = model_card(
+        evaluation,
+        trained={
+            "first": str(split.train["date_occ"].min()),
+            "last": str(split.train_until),
+            "rows": split.train.height,
+        },
+        params=params.to_dict(),
+        data={"snapshot": snapshot.id, "source": snapshot.manifest["source"]},
+    )
+    bundle = write_bundle(model, home / "bundles", card=card, golden=golden_answers(model))
+    checks = run_checks(evaluation, params.checks)
+    reports = home / "reports" / bundle.version
+    _write_reports(reports, evaluation, checks, snapshot, split, bundle)
+    return Trained(bundle, split, evaluation, checks, reports)
+
+
+def _write_reports(
+    folder: Path, evaluation: Evaluation, checks: list[Check],
+    snapshot: Snapshot, split: TimeSplit, bundle: Bundle,
+) -> None:  # fmt: skip
+    facts = {
+        "bundle": bundle.sha256,
+        "snapshot": f"{snapshot.id} ({snapshot.manifest['source']})",
+        "trained on": f"{split.train.height:,} incidents up to {split.train_until}",
+    }
+    page = training_report(evaluation, checks, facts=facts)
+    write_text(folder / "training_report.html", page)
+    verdict = {**evaluation.to_dict(), "checks": [check.to_dict() for check in checks]}
+    write_text(folder / "evaluation.json", json.dumps(verdict, indent=1))
+    write_text(folder / "card.json", json.dumps(bundle.card, indent=1))
+    for name, figure in figures(evaluation).items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+
+
+def register(trained: Trained, snapshot: Snapshot, registry: Registry) -> str:
+    """Log a training run and put its bundle under alias `staging`; return the version."""
+    from crimeguard.registry.store import Run
+
+    run = Run(
+        params=trained.bundle.card["params"],
+        metrics=trained.evaluation.metrics(),
+        tags={
+            "snapshot": snapshot.id,
+            "train_until": trained.split.train_until.isoformat(),
+            "test_until": trained.split.test_until.isoformat(),
+            "git_commit": git_commit(),
+            "bundle": trained.bundle.sha256,
+        },
+        artifacts=tuple(sorted(trained.reports.iterdir())),
+    )
+    return registry.register(trained.bundle, run)
+
+
+def git_commit() -> str:
+    """Return the commit of the code that runs, marked if the tree was changed; or 'unknown'."""
+    git = shutil.which("git")
+    here = Path(__file__).resolve().parent
+    if git is None:
+        return "unknown"
+    asked = subprocess.run(  # noqa: S603
+        [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return asked.stdout.strip() or "unknown"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file at once or not at all, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def labelled(data: Path, *, drop_bad: bool = False) -> pl.DataFrame:
+    """Read incidents whose category is known, from a file or a snapshot's folder."""
+    if data.is_dir():
+        return _only_snapshot(data).frame()
+    reading = read_file(data)
+    return reading.drop_bad() if drop_bad else reading.require_clean(data.name)
+
+
+def summary(trained: Trained) -> dict[str, Any]:
+    """Return what a script wants to know of a training run."""
+    return {
+        "bundle": str(trained.bundle.path),
+        "sha256": trained.bundle.sha256,
+        "report": str(trained.reports / "training_report.html"),
+        "train_rows": trained.split.train.height,
+        "test_rows": trained.evaluation.rows,
+        "train_until": trained.split.train_until.isoformat(),
+        "test_until": trained.split.test_until.isoformat(),
+        "metrics": trained.evaluation.metrics(),
+        "checks": [check.to_dict() for check in trained.checks],
+        "passed": trained.passed,
+    }

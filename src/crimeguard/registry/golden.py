@@ -1,0 +1,52 @@
+"""Golden rows: made-up incidents with the answers that a bundle gave when it was made.
+
+A bundle that answers them otherwise, on whatever machine, is not served.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from crimeguard.domain.errors import BundleError
+from crimeguard.domain.incident import Incident
+from crimeguard.features.columns import Columns
+from crimeguard.train.model import Model
+
+_PLACE: Final = {"DATE OCC": "03/10/2023", "TIME OCC": "2130", "AREA": "12",
+                 "Rpt Dist No": "1249", "LAT": "33.97", "LON": "-118.29"}  # fmt: skip
+_VICTIM: Final = {"Date Rptd": "03/11/2023", "Vict Age": "34", "Vict Sex": "F", "Vict Descent": "H"}
+RECORDS: Final[tuple[dict[str, str], ...]] = (
+    {"DATE OCC": "01/01/2023", "AREA": "1"},
+    {**_PLACE, "Premis Cd": "101"},
+    {**_PLACE, "Premis Cd": "502", **_VICTIM},
+    {**_PLACE, "Premis Cd": "502", **_VICTIM, "Weapon Used Cd": "400", "Mocodes": "0416 2000 1813"},
+    {**_PLACE, "Premis Cd": "101", "Date Rptd": "03/10/2023", "Vict Age": "", "Mocodes": ""},
+    {**_PLACE, "Premis Cd": "404", **_VICTIM, "Mocodes": "0344 0325 9998"},
+)
+# Libraries may round differently on another machine, never by this much.
+TOLERANCE: Final = 1e-4
+
+
+def golden_answers(model: Model) -> dict[str, Any]:
+    """Return the records and the probabilities that a model gives them."""
+    return {"records": list(RECORDS), "probabilities": _answer(model, RECORDS).tolist()}
+
+
+def check_golden(model: Model, golden: dict[str, Any]) -> None:
+    """Raise BundleError unless the model answers as it did when the bundle was made."""
+    expected = np.asarray(golden["probabilities"], np.float64)
+    found = _answer(model, golden["records"])
+    if expected.shape != found.shape or not len(found):
+        raise BundleError("The bundle's golden rows do not fit its model.", fix="Train it again.")
+    gap = float(np.abs(expected - found).max())
+    if not gap <= TOLERANCE:
+        raise BundleError("The bundle does not answer its golden rows as it did when it was made.",
+                          why=f"A probability differs by {gap:.2g}.",
+                          fix="Train it again; the bundle in service stays.")  # fmt: skip
+
+
+def _answer(model: Model, records: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    incidents = [Incident.from_record(record) for record in records]
+    return model.probabilities(Columns.from_incidents(incidents))

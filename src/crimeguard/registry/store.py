@@ -1,0 +1,272 @@
+"""The model registry: runs, versions and aliases, kept by MLflow.
+
+The one module that speaks to MLflow's client. Importing MLflow takes seconds, so it is
+imported when a registry is opened, never on the request path.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from crimeguard.domain.errors import BundleError, RegistryError
+from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
+
+STAGING: Final = "staging"
+PRODUCTION: Final = "production"
+_PACKAGES: Final = (
+    "lightgbm",
+    "mlflow-skinny",
+    "numpy",
+    "pandas",
+    "polars",
+    "scipy",
+    "xgboost-cpu",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered model version and where it stands in its life."""
+
+    number: str
+    stage: str
+    aliases: tuple[str, ...]
+    sha256: str
+    run_id: str
+    created: dt.datetime
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one training run leaves in MLflow beside its bundle."""
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifacts: tuple[Path, ...] = ()
+
+
+class Registry:
+    """The registered model `crimeguard` in one MLflow.
+
+    Parameters
+    ----------
+    uri
+        MLflow's tracking URI: `sqlite:///…` or the address of a server.
+    artifacts
+        Where runs of a database URI keep their files; a server decides for itself.
+    """
+
+    def __init__(self, uri: str, *, artifacts: Path | None = None) -> None:
+        self.uri = uri
+        self._artifacts = artifacts
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self._mlflow = _quiet_mlflow()
+        # `models:/` addresses are resolved by MLflow's process-wide setting.
+        self._mlflow.set_tracking_uri(uri)
+        self._mlflow.set_registry_uri(uri)
+        with self._asking("opened"):
+            self._client = self._mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def register(self, bundle: Bundle, run: Run, *, experiment: str = NAME) -> str:
+        """Log a run with its bundle, register it under alias `staging`; return the version."""
+        mlflow = self._mlflow
+        with self._asking("written"):
+            experiment_id = self._experiment(experiment)
+            with mlflow.start_run(experiment_id=experiment_id, tags=dict(run.tags)) as active:
+                mlflow.log_params(_flat(run.params))
+                mlflow.log_metrics(dict(run.metrics))
+                for artifact in run.artifacts:
+                    mlflow.log_artifact(str(artifact))
+                uri = self._log_model(bundle)
+            version = self._client_version(uri, active.info.run_id, bundle)
+            self._client.set_registered_model_alias(NAME, STAGING, version)
+        return version
+
+    def promote(self, version: str) -> str | None:
+        """Make a version the one in production; return the one that it replaces, if any."""
+        with self._asking("written"):
+            old = self.version_of(PRODUCTION)
+            self._client.set_registered_model_alias(NAME, PRODUCTION, version)
+            self._client.set_model_version_tag(NAME, version, "stage", "Production")
+            if self.version_of(STAGING) == version:
+                self._client.delete_registered_model_alias(NAME, STAGING)
+            if old is not None and old != version:
+                self._client.set_model_version_tag(NAME, old, "stage", "Archived")
+        return old if old != version else None
+
+    def version_of(self, alias: str) -> str | None:
+        """Return the number of the version under an alias, None if there is none."""
+        with self._asking("read"):
+            models = self._client.search_registered_models(f"name = '{NAME}'")
+        number = dict(models[0].aliases).get(alias) if models else None
+        return None if number is None else str(number)
+
+    def versions(self) -> list[Version]:
+        """Return all versions, newest first."""
+        with self._asking("read"):
+            models = self._client.search_registered_models(f"name = '{NAME}'")
+            aliases = dict(models[0].aliases) if models else {}
+            found = self._client.search_model_versions(f"name = '{NAME}'")
+            metrics = {v.run_id: self._client.get_run(v.run_id).data.metrics for v in found}
+        listed = [
+            Version(
+                number=str(v.version),
+                stage=v.tags.get("stage", "None"),
+                aliases=tuple(a for a, n in aliases.items() if str(n) == str(v.version)),
+                sha256=v.tags.get("bundle_sha256", ""),
+                run_id=v.run_id,
+                created=dt.datetime.fromtimestamp(v.creation_timestamp / 1000, dt.UTC),
+                metrics=metrics[v.run_id],
+            )
+            for v in found
+        ]
+        return sorted(listed, key=lambda item: -int(item.number))
+
+    def fetch(self, alias: str, into: Path) -> Path | None:
+        """Download the bundle under an alias into a folder below `into`; None if none is named.
+
+        A bundle that is there already and still verifies is not downloaded again. Raises
+        BundleError if what was downloaded is not the bundle that was registered.
+        """
+        number = self.version_of(alias)
+        return None if number is None else self.fetch_version(number, into)
+
+    def fetch_version(self, number: str, into: Path) -> Path:
+        """Download the bundle of a version, as `fetch` does."""
+        with self._asking("read"):
+            version = self._client.get_model_version(NAME, number)
+        sha256 = str(version.tags.get("bundle_sha256", ""))
+        folder = into / sha256[:12]
+        if sha256 and _is_bundle(folder, sha256):
+            return folder
+        self._download(version, sha256, folder)
+        return folder
+
+    def _download(self, version: Any, sha256: str, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder.parent))
+        try:
+            with self._asking("read"):
+                found = self._mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"models:/{NAME}/{version.version}/artifacts/bundle",
+                    dst_path=str(work),
+                )
+            source = Path(found)
+            _, actual = verify(source)
+            if actual != sha256:
+                raise BundleError(f"Version {version.version} is not what was registered.",
+                                  why="The sha256 of its manifest differs.",
+                                  fix="Train and register it again.")  # fmt: skip
+            shutil.rmtree(folder, ignore_errors=True)
+            source.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _experiment(self, name: str) -> str:
+        known = self._client.get_experiment_by_name(name)
+        if known is not None:
+            return str(known.experiment_id)
+        location = self._artifacts.resolve().as_uri() if self._artifacts else None
+        return str(self._client.create_experiment(name, artifact_location=location))
+
+    def _log_model(self, bundle: Bundle) -> str:
+        here = Path(__file__).resolve()
+        with tempfile.TemporaryDirectory() as work:
+            # Only what belongs to the bundle travels, whatever else lies in its folder.
+            copy = Path(work) / "bundle"
+            copy.mkdir()
+            for file in (MANIFEST, *FILES):
+                shutil.copy2(bundle.path / file, copy / file)
+            with warnings.catch_warnings():
+                # MLflow asks for a signature; raw rows come in more types than it can say.
+                warnings.filterwarnings("ignore", module="mlflow")
+                info = self._mlflow.pyfunc.log_model(
+                    name=NAME,
+                    python_model=str(here.with_name("scorer.py")),
+                    artifacts={"bundle": str(copy)},
+                    code_paths=[str(here.parents[1])],
+                    pip_requirements=_requirements(),
+                )
+        return str(info.model_uri)
+
+    def _client_version(self, uri: str, run_id: str, bundle: Bundle) -> str:
+        if not self._client.search_registered_models(f"name = '{NAME}'"):
+            self._client.create_registered_model(NAME)
+        tags = {"stage": "Staging", "bundle_sha256": bundle.sha256}
+        made = self._client.create_model_version(NAME, uri, run_id=run_id, tags=tags)
+        return str(made.version)
+
+    @contextmanager
+    def _asking(self, verb: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise RegistryError(f"The model registry at {_public(self.uri)} could not be {verb}.",
+                                why=f"{type(error).__name__}: {_first_line(error)}",
+                                fix="Check MLFLOW_TRACKING_URI and that the server runs; what is "
+                                "served goes on being served.") from error  # fmt: skip
+
+
+def _quiet_mlflow() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    # A registry that does not answer should say so in seconds, not in a quarter of an hour.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.pyfunc
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{package}=={version(package)}" for package in _PACKAGES]
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _is_bundle(folder: Path, sha256: str) -> bool:
+    try:
+        return folder.exists() and verify(folder)[1] == sha256
+    except BundleError:
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else "no further word."
+
+
+def _public(uri: str) -> str:
+    """Return an address without the user and password that it may carry."""
+    scheme, slashes, rest = uri.partition("://")
+    return scheme + slashes + rest.rpartition("@")[2]

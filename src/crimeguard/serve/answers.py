@@ -1,0 +1,125 @@
+"""The shapes of the answers, for the OpenAPI document; the tests hold real answers to them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crimeguard.domain.category import Category
+
+Level = Literal["call", "victim", "report"]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ModelInfo(_Answer):
+    """Which bundle answered."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="Digest of the bundle's manifest, which names every file.")
+
+
+class _Predicted(_Answer):
+    prediction: Category = Field(description="The most probable category.")
+    confidence: float = Field(ge=0, le=1, description="Its calibrated probability.")
+    probabilities: dict[Category, float] = Field(
+        description="All 15 categories; together they are 1."
+    )
+    prediction_set: list[Category] = Field(
+        min_length=1,
+        description="Holds the true category in the share of cases that the model card states; "
+        "most probable first.",
+    )
+    information_level: Level = Field(description="What was known of the incident.")
+    prediction_id: str = Field(pattern="^[0-9a-f]{32}$")
+
+
+class PredictionAnswer(_Predicted):
+    """The answer to one incident."""
+
+    model_info: ModelInfo
+    ignored_fields: list[str] = Field(
+        description="Fields that were given and not used: what the model may not see (the crime "
+        "code, the status), and texts that repeat a code."
+    )
+
+
+class BatchRow(_Predicted):
+    """The answer to one incident of many."""
+
+    DR_NO: str | None = Field(description="The portal's number of the row, as it was given.")
+
+
+class BatchAnswer(_Answer):
+    """The answer to many incidents, in input order."""
+
+    predictions: list[BatchRow]
+    rows: int = Field(ge=1)
+    summary: dict[Category, int] = Field(description="How many of each of the 15 categories.")
+    ignored_fields: list[str]
+    model_info: ModelInfo
+
+
+class RegistryAnswer(_Answer):
+    """How the following of the model registry goes."""
+
+    state: Literal["fixed", "starting", "following", "empty", "refused", "unreachable"] = Field(
+        description="`fixed`: one folder is served, nothing is followed. `refused`: the alias "
+        "names a bundle that did not verify. `empty`: it names none."
+    )
+    alias: str | None
+    version: str | None = Field(description="The registered version in service.")
+    looked_at: str | None = Field(description="Time of the last look, ISO 8601 in UTC.")
+
+
+class HealthAnswer(_Answer):
+    """How the service is."""
+
+    status: Literal["ok", "degraded", "starting"] = Field(
+        description="`degraded`: predictions are answered, but the registry is not followed. "
+        "`starting`: no verified model is loaded yet."
+    )
+    model_info: ModelInfo | None
+    uptime_seconds: float
+    registry: RegistryAnswer
+    version: str = Field(description="CrimeGuard's own version.")
+
+
+class ProbeAnswer(_Answer):
+    """The answer to a probe."""
+
+    status: Literal["alive", "ready"]
+
+
+class ErrorAnswer(_Answer):
+    """One thing that is wrong; `row` and `column` only for uploaded files."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) to the value; '' is the whole body.")
+    detail: str
+    row: int | None = Field(default=None, ge=1, description="Data row of the file, from 1.")
+    column: str | None = None
+
+
+class ProblemAnswer(_Answer):
+    """An error in the form of RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[ErrorAnswer]
+
+
+class CardAnswer(BaseModel):
+    """The model card, and which bundle it belongs to."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model_info: ModelInfo
+    card: dict[str, Any]

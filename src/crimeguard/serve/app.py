@@ -1,0 +1,60 @@
+"""The FastAPI app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+import crimeguard
+from crimeguard.serve import openapi, problem, routes_docs, routes_predict, routes_state
+from crimeguard.serve.envelope import Envelope
+from crimeguard.serve.follower import Follower
+from crimeguard.serve.metrics import Measured, Metrics
+from crimeguard.serve.service import Service
+from crimeguard.serve.slot import Slot
+from crimeguard.settings import Settings
+
+DESCRIPTION = (
+    "Predicts the category of one reported incident, with a calibrated probability for each of "
+    "15 categories. It does not rank places or people, and has no endpoint that could."
+)
+
+
+def create_app(settings: Settings, slot: Slot, follower: Follower | None = None) -> FastAPI:
+    """Put the API together.
+
+    Parameters
+    ----------
+    settings
+        Limits on bodies and batches.
+    slot
+        Holds the predictor, or will.
+    follower
+        Keeps the slot up to date; started and stopped with the app. None serves what the
+        slot holds for good.
+    """
+    metrics = Metrics(slot)
+    service = Service(settings, slot, metrics, follower)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="CrimeGuard", version=crimeguard.__version__, description=DESCRIPTION,
+        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[Middleware(Measured, metrics=metrics), Middleware(Envelope)],
+    )  # fmt: skip
+    app.state.service = service
+    problem.install(app)
+    for routes in (routes_predict, routes_state, routes_docs):
+        app.include_router(routes.router)
+    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,139 @@
+"""Strict reading of request bodies: bounded in size and depth, JSON and nothing like it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+import orjson
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from crimeguard.serve.problem import NOT_JSON, TOO_LARGE, WRONG_TYPE, Problem
+
+MOST_DEPTH: Final = 16  # an incident needs three: list, object, list of MO codes
+
+
+def media_type(request: Request) -> str:
+    """Return the content type without its parameters, '' if there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_media_type(request: Request, *accepted: str) -> str:
+    """Return the content type if it is one of `accepted`, else refuse with 415."""
+    given = media_type(request)
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(WRONG_TYPE, f"The content encoding {coding[:40]!r} is not read here; send "
+                      "the body as it is.", headers={"Accept-Encoding": "identity"})  # fmt: skip
+    if given in accepted:
+        return given
+    shown = f"The content type {given[:80]!r} is not read here" if given else "No content type"
+    raise Problem(WRONG_TYPE, f"{shown}; send {', '.join(accepted)}.",
+                  headers={"Accept": ", ".join(accepted)})  # fmt: skip
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read the body; refuse with 413 as soon as it is known to be above `limit` bytes."""
+    refuse_announced(request, limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def refuse_announced(request: Request, limit: int) -> None:
+    """Refuse with 413 a body that says itself that it is above `limit` bytes."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+
+
+def limited(receive: Receive, limit: int) -> Receive:
+    """Wrap an ASGI `receive` that refuses to pass on more than `limit` bytes of body."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse one JSON document; Problem if it is none, or could be read in two ways.
+
+    The standard library lets us see names that come twice and numbers that are none;
+    orjson is strict about what that library lets pass: encodings, halves of letters.
+    """
+    try:
+        value = json.loads(
+            body, object_pairs_hook=_object, parse_float=_number, parse_constant=_constant
+        )
+    except json.JSONDecodeError as error:
+        raise _not_json(_position(body, error)) from None
+    except UnicodeDecodeError:
+        raise _not_json("It is not encoded as UTF-8.") from None
+    except (ValueError, RecursionError):
+        # Left are whole numbers of thousands of digits, and a nesting of thousands.
+        raise _not_json("It holds a number that is too large, or is nested too deep.") from None
+    if _deeper_than(value, MOST_DEPTH):
+        raise _not_json(f"It is nested more than {MOST_DEPTH} deep.")
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _not_json("It holds text that is not Unicode.") from None
+    return value
+
+
+def _position(body: bytes, error: json.JSONDecodeError) -> str:
+    if not body.strip():
+        return "It is empty."
+    return f"It stops being JSON at line {error.lineno}, column {error.colno}."
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _not_json(f"It names {twice[:80]!r} twice in one object.")
+    return result
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _not_json(f"{text[:40]} is too large for a number.")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise _not_json(f"{text} is not a JSON number.")
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    if not depth:
+        return True
+    children = value.values() if isinstance(value, dict) else value
+    return any(_deeper_than(child, depth - 1) for child in children)
+
+
+def _not_json(why: str) -> Problem:
+    return Problem(NOT_JSON, f"The body cannot be read as JSON. {why}")
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(TOO_LARGE, f"The body is larger than the {limit:,} bytes that are accepted.",
+                   headers={"Connection": "close"})  # fmt: skip

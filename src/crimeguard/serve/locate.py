@@ -1,0 +1,31 @@
+"""Find the bundle to answer from: a folder that is named, or the one in production."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crimeguard.domain.errors import BundleError
+from crimeguard.registry.bundle import Bundle
+from crimeguard.registry.golden import check_golden
+from crimeguard.settings import Settings
+
+
+def load_bundle(folder: Path | None, settings: Settings) -> Bundle:
+    """Load and check a bundle; without a folder, the one that alias `production` names."""
+    if folder is None:
+        folder = _in_production(settings)
+    bundle = Bundle.load(folder)
+    check_golden(bundle.model, bundle.golden)
+    return bundle
+
+
+def _in_production(settings: Settings) -> Path:
+    from crimeguard.registry.store import PRODUCTION, Registry
+
+    found = Registry(settings.tracking_uri).fetch(PRODUCTION, into=settings.home / "bundles")
+    if found is None:
+        raise BundleError("There is no model in production.",
+                          why=f"The registry at {settings.home} has no version under that alias.",
+                          fix="Run `crimeguard train` first, or name a bundle's folder with "
+                          "--bundle.")  # fmt: skip
+    return found

@@ -1,0 +1,185 @@
+"""Errors as RFC 9457 problems: what every refusal of the API looks like.
+
+Every word of a problem is written here or in our own errors. The text of an exception
+of Python or of a library is never passed on: it means nothing to a caller, and may tell
+a stranger about this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from crimeguard.domain.errors import BadValue
+
+MEDIA_TYPE: Final = "application/problem+json"
+MOST_FLAWS: Final = 20  # named in one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem; its `type` leads to its description on the docs page."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+    @property
+    def uri(self) -> str:
+        """The `type` member: a reference relative to the API's own address."""
+        return f"/docs#problem-{self.slug}"
+
+
+NOT_JSON: Final = Kind(
+    "not-json", 400, "The body is not JSON",
+    "The body is no JSON document, or one that means different things to different readers "
+    "(NaN, Infinity, a name twice, a number too large).",
+)  # fmt: skip
+BAD_FORM: Final = Kind(
+    "bad-form", 400, "The form cannot be read",
+    "A multipart body is damaged, or does not hold exactly one file in the field `file`.",
+)  # fmt: skip
+NOT_FOUND: Final = Kind(
+    "not-found", 404, "There is nothing here", "No such path; /docs lists the paths there are."
+)
+WRONG_METHOD: Final = Kind(
+    "wrong-method", 405, "The method is not allowed",
+    "The path exists, but not for this method; the header Allow names those it has.",
+)  # fmt: skip
+TOO_LARGE: Final = Kind(
+    "too-large", 413, "The body is too large",
+    "The body, the file in it or its rows are more than this server accepts at once.",
+)  # fmt: skip
+WRONG_TYPE: Final = Kind(
+    "wrong-media-type", 415, "The content type is not supported",
+    "The header Content-Type is missing or names a form of data that is not read here.",
+)  # fmt: skip
+BAD_INCIDENT: Final = Kind(
+    "bad-incident", 422, "The incident cannot be read",
+    "The JSON is well-formed but does not describe incidents; `errors` points at each value.",
+)  # fmt: skip
+BAD_FILE: Final = Kind(
+    "bad-file", 422, "The file cannot be read",
+    "An uploaded file is damaged, is no table of incidents, or holds values that cannot be "
+    "understood; `errors` names rows and columns.",
+)  # fmt: skip
+BAD_QUERY: Final = Kind(
+    "bad-query", 422, "The query cannot be read", "A parameter behind the `?` has no such value."
+)
+BROKEN: Final = Kind(
+    "internal", 500, "The server failed",
+    "A fault of this server; its log says more under the request id.",
+)  # fmt: skip
+NO_MODEL: Final = Kind(
+    "no-model", 503, "No model is loaded yet",
+    "The server has no verified bundle; it looks for one every few seconds.",
+)  # fmt: skip
+BUSY: Final = Kind(
+    "busy", 503, "The server is busy", "All workers are taken and the queue is full; ask again."
+)
+KINDS: Final = (
+    NOT_JSON, BAD_FORM, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_FILE,
+    BAD_QUERY, BROKEN, NO_MODEL, BUSY,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One thing that is wrong, and a JSON pointer (RFC 6901) to where it stands."""
+
+    pointer: str
+    detail: str
+    row: int | None = None
+    column: str | None = None
+
+    def as_member(self) -> dict[str, Any]:
+        """Return the flaw as an element of `errors`."""
+        member: dict[str, Any] = {"pointer": self.pointer, "detail": self.detail}
+        if self.row is not None:
+            member |= {"row": self.row, "column": self.column}
+        return member
+
+
+class Problem(Exception):  # noqa: N818 -- RFC 9457 calls it a problem
+    """A refusal; `detail` and `flaws` are answered word for word."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        flaws: Sequence[Flaw] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.flaws = tuple(flaws[:MOST_FLAWS])
+        self.headers = dict(headers or {})
+
+
+def pointer(*parts: str | int) -> str:
+    """Join names and positions into a JSON pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def flaw_of(bad: BadValue, *prefix: str | int) -> Flaw:
+    """Point at a value of an incident that could not be repaired."""
+    shown = f"{bad.value!r} " if bad.value else ""
+    return Flaw(pointer(*prefix, bad.column), f"{shown}{bad.reason}.")
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """Write a problem as a response to `request`."""
+    kind = problem.kind
+    document: dict[str, Any] = {
+        "type": kind.uri,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": request.url.path,
+        "request_id": getattr(request.state, "request_id", ""),
+        "errors": [flaw.as_member() for flaw in problem.flaws],
+    }
+    return Response(orjson.dumps(document), kind.status, problem.headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let every refusal of the app, its own and the framework's, leave as a problem."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+
+
+_OF_STATUS: Final = {
+    HTTPStatus.NOT_FOUND: (NOT_FOUND, "There is nothing at this path; /docs lists what there is."),
+    HTTPStatus.METHOD_NOT_ALLOWED: (WRONG_METHOD, "This path does not take this method."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (TOO_LARGE, "Send less at once."),
+    HTTPStatus.BAD_REQUEST: (BAD_FORM, "The body cannot be read as a multipart form."),
+}
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 -- registered for this class only
+    return answer(request, error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this class only
+    fallback = (BROKEN, "The server failed to answer this request.")
+    kind, detail = _OF_STATUS.get(HTTPStatus(error.status_code), fallback)
+    return answer(request, Problem(kind, detail, headers=error.headers))
+
+
+async def _on_validation_error(request: Request, _: Exception) -> Response:
+    return answer(request, Problem(BAD_QUERY, "A parameter of this request cannot be read."))

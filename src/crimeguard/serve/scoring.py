@@ -1,0 +1,87 @@
+"""Score a whole file: in parallel chunks, in input order, written at once or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from crimeguard.domain.errors import CrimeGuardError, UsageError
+from crimeguard.domain.level import InformationLevel
+from crimeguard.features.columns import Columns, Floats
+from crimeguard.ingest.writer import replacing
+from crimeguard.serve.table import prediction_table
+from crimeguard.train.model import Model
+
+ROWS: Final = 8_192  # a step of the progress bar, and a unit of parallel work
+
+
+def score_rows(
+    model: Model, columns: Columns, on_rows: Callable[[int], None] = lambda _: None
+) -> Floats:
+    """Return probabilities of shape (n, 15); chunks on all cores, one thread each."""
+    starts = range(0, len(columns), ROWS)
+
+    def chunk(start: int) -> Floats:
+        return model.probabilities(columns.rows(start, min(start + ROWS, len(columns))))
+
+    parts = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for part in pool.map(chunk, starts):
+            parts.append(part)
+            on_rows(len(part))
+    return np.concatenate(parts)
+
+
+def prediction_frame(
+    model: Model,
+    frame: pl.DataFrame,
+    *,
+    level: InformationLevel | None = None,
+    unreadable: Collection[int] = (),
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> pl.DataFrame:
+    """Predict every row of a canonical frame; rows at `unreadable` positions are left blank."""
+    rows = frame.height
+    readable = np.setdiff1d(np.arange(rows), np.fromiter(unreadable, np.int64))
+    columns = Columns.from_frame(frame[readable], level=level)
+    numbers = (
+        frame["dr_no"] if "dr_no" in frame.columns else pl.Series([None] * rows, dtype=pl.String)
+    )
+    table = prediction_table(numbers[readable], score_rows(model, columns, on_rows), columns.level)
+    if not unreadable:
+        return table
+    place = np.full(rows, -1)
+    place[readable] = np.arange(len(readable))
+    spread = table.drop("DR_NO")[pl.Series(np.where(place < 0, 0, place))]
+    blank = pl.Series(place < 0)
+    return spread.select(
+        numbers.alias("DR_NO"),
+        *(pl.when(~blank).then(pl.col(name)).alias(name) for name in spread.columns),
+    )
+
+
+def write_predictions(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as CSV, CSV.gz or Parquet, by the ending of the path."""
+    name = path.name.lower()
+    if not name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UsageError(f"{path} is of no kind that is written here.",
+                         fix="Choose a name that ends in .csv, .csv.gz or .parquet.")  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            if name.endswith(".parquet"):
+                table.write_parquet(file)
+            elif name.endswith(".gz"):
+                file.write(gzip.compress(table.write_csv().encode(), 3, mtime=0))
+            else:
+                table.write_csv(file)
+    except OSError as error:
+        raise CrimeGuardError(f"{path} cannot be written.", why=f"{error.strerror}.",
+                              fix="Choose a folder that can be written to.") from None  # fmt: skip

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from crimeguard.serve.app import create_app
+from crimeguard.serve.follower import Follower
+from crimeguard.serve.slot import Slot
+from crimeguard.settings import Settings
+from tests.serve.fakes import Client, FakePredictor, FakeRegistry
+
+
+def test_it_has_the_paths_of_the_design_and_no_others(client: Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {
+        "/predict", "/predict/batch", "/model", "/health", "/livez", "/readyz", "/metrics"
+    }  # fmt: skip
+
+
+def test_it_follows_from_start_to_end(settings: Settings, tmp_path: Path) -> None:
+    slot = Slot()
+    follower = Follower(
+        slot, connect=lambda: FakeRegistry("3"), load=lambda _: FakePredictor("3"),
+        cache=tmp_path / "bundles", every=0.01,
+    )  # fmt: skip
+    app = create_app(settings, slot, follower)
+
+    async def live() -> None:
+        async with app.router.lifespan_context(app):
+            end = time.monotonic() + 5
+            while slot.current is None and time.monotonic() < end:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(live())
+    assert slot.require().bundle.version == "3"
+    assert follower._thread is not None
+    assert not follower._thread.is_alive()
