@@ -1,7 +1,30 @@
+import datetime as dt
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
+
+if TYPE_CHECKING:
+    from crimeguard.pipeline import Trained
+    from crimeguard.settings import Settings
+    from crimeguard.train.params import Params
+
+# Too small to be any good, and trained in three seconds.
+TINY = {
+    "threads": 1,
+    "features": {"min_count": 10, "mo_columns": 20},
+    "linear": {"iterations": 10, "folds": 2},
+    "xgboost": {"rounds": 4, "learning_rate": 0.3},
+    "lightgbm": {"rounds": 4, "learning_rate": 0.2},
+    "neural": {"units": 16, "epochs": 1, "seeds": 1},
+    "checks": {"min_test_rows": 100, "max_ece": 0.4, "min_macro_auc": 0.6,
+               "min_log_loss_gain": 0.01, "min_coverage": 0.6},
+}  # fmt: skip
+FIRST, LAST = dt.date(2023, 1, 1), dt.date(2023, 2, 28)
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +34,103 @@ def realdata() -> Path:
     if "CRIMEGUARD_REALDATA" not in os.environ or not folder.is_dir():
         pytest.skip("CRIMEGUARD_REALDATA does not name the folder of the real rows")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_mlflow() -> None:
+    """Forget MLflow's address: its client writes the last one into the environment."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def exported() -> pl.DataFrame:
+    """Return simulated rows in the portal's form."""
+    from crimeguard.ingest.simulator import simulate
+
+    return pl.concat(simulate(4_000, seed=3, start=FIRST, end=LAST))
+
+
+@pytest.fixture(scope="session")
+def incidents(exported: pl.DataFrame) -> pl.DataFrame:
+    """Return the simulated rows as a canonical frame."""
+    from crimeguard.ingest.frame import canonical
+
+    return canonical(exported).require_clean("the simulated rows")
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> "Params":
+    from crimeguard.train.params import params_from_dict
+
+    return params_from_dict(TINY, source="the tests")
+
+
+@pytest.fixture(scope="session")
+def trained(
+    incidents: pl.DataFrame, tiny_params: "Params", tmp_path_factory: pytest.TempPathFactory
+) -> "Trained":
+    """Train once a session, through the one way that there is."""
+    from crimeguard import pipeline
+    from crimeguard.ingest.snapshot import write_snapshot
+
+    home = tmp_path_factory.mktemp("trained")
+    return pipeline.train(write_snapshot(incidents, home, source="tests"), tiny_params, home)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(trained: "Trained") -> Path:
+    """A real bundle that is too small to be any good; not to be changed."""
+    return trained.bundle.path
+
+
+@pytest.fixture(scope="session")
+def promoted_home(trained: "Trained", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CRIMEGUARD_HOME with version 1 in production, in a real MLflow; not to be changed."""
+    from crimeguard import pipeline
+    from crimeguard.ingest.snapshot import Snapshot
+    from crimeguard.registry.store import Registry
+    from crimeguard.settings import Settings
+
+    home = tmp_path_factory.mktemp("promoted") / "home"
+    settings = Settings(home=home)
+    registry = Registry(settings.tracking_uri, artifacts=home / "mlflow" / "artifacts")
+    snapshots = trained.bundle.path.parents[1] / "snapshots"
+    version = pipeline.register(trained, Snapshot.load(next(snapshots.iterdir())), registry)
+    registry.promote(version)
+    return home
+
+
+@pytest.fixture
+def home(
+    promoted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> "Callable[[], Settings]":
+    """Return a function that makes a copy of the promoted home the one in use."""
+    from crimeguard.settings import Settings
+
+    def use() -> Settings:
+        copy = tmp_path / "home"
+        shutil.copytree(promoted_home, copy)
+        _rebase(copy, promoted_home)
+        monkeypatch.setenv("CRIMEGUARD_HOME", str(copy))
+        return Settings.load()
+
+    return use
+
+
+def _rebase(copy: Path, original: Path) -> None:
+    """Let a copied MLflow find its files: it keeps whole addresses."""
+    import sqlite3
+    from contextlib import closing
+
+    places = (
+        ("experiments", "artifact_location"), ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"), ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    )  # fmt: skip
+    with closing(sqlite3.connect(copy / "mlflow" / "mlflow.db")) as base, base:
+        for table, column in places:
+            base.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                (str(original), str(copy)),
+            )

@@ -89,12 +89,16 @@ def _only_snapshot(folder: Path) -> Snapshot:
 
 
 def _refusal(data: Path, report: Report, reading: Reading, home: Path) -> DataError:
-    errors = "; ".join(f"{item.check}: {item.count:,} rows" for item in report.errors)
+    errors = " ".join(
+        f"{item.meaning} ({item.check}: {item.count:,}, e.g. "
+        f"{', '.join(dict.fromkeys(found.value for found in item.evidence[:3]))})"
+        for item in report.errors
+    )
+    unread = ", or leave unreadable ones out with --on-bad drop" if reading.bad_rows else ""
     return DataError(
         f"{data} does not keep the data contract.",
-        why=f"{errors}.",
-        fix=f"See {home / 'reports' / 'validation.html'}; correct the rows, or leave unreadable "
-        "ones out with --on-bad drop.",
+        why=errors,
+        fix=f"See {home / 'reports' / 'validation.html'} and correct the rows{unread}.",
         bad=reading.bad,
     )
 

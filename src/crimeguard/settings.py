@@ -53,7 +53,12 @@ class Settings:
     @property
     def tracking_uri(self) -> str:
         """The MLflow to use; by default a database file in `home`."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.home.resolve()}/mlflow/mlflow.db"
+        return self.mlflow_tracking_uri or f"sqlite:///{self.database}"
+
+    @property
+    def database(self) -> Path:
+        """The file of the embedded MLflow."""
+        return self.home.resolve() / "mlflow" / "mlflow.db"
 
 
 VARIABLES = {

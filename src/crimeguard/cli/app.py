@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -21,6 +23,14 @@ from crimeguard.cli.up import up
 from crimeguard.cli.validate import validate
 from crimeguard.domain.errors import CrimeGuardError, DataError
 
+
+def help_text(verb: Callable[..., object]) -> str:
+    """Return a verb's docstring with its examples kept line by line."""
+    text = inspect.cleandoc(verb.__doc__ or "")
+    # A paragraph behind this mark is not folded by the help formatter.
+    return text.replace("Examples:\n", "\b\nExamples:\n")
+
+
 app = typer.Typer(
     name="crimeguard",
     no_args_is_help=True,
@@ -33,7 +43,7 @@ for verb in (
     up, doctor, simulate, profile, validate, prepare, train, evaluate, promote, predict,
     serve, ui,
 ):  # fmt: skip
-    app.command()(verb)
+    app.command(help=help_text(verb))(verb)
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from crimeguard.cli.console import console, progress
 from crimeguard.domain.level import InformationLevel
+
+FIX: Final = "Correct them, or leave these rows blank with --keep-going."
 
 
 def predict(
@@ -36,14 +38,16 @@ def predict(
     """
     from crimeguard.ingest.source import read_file
     from crimeguard.serve.locate import load_bundle
-    from crimeguard.serve.scoring import prediction_frame, write_predictions
+    from crimeguard.serve.scoring import prediction_frame, require_ending, write_predictions
     from crimeguard.settings import Settings
 
     known = parse_level(level)
+    require_ending(out)
     with progress() as bars:
         task = bars.add_task(f"read {data.name}", total=None)
         reading = read_file(data)
-        frame = reading.frame if keep_going else reading.require_clean(data.name)
+        some = len(reading.bad_rows) < reading.frame.height
+        frame = reading.frame if keep_going and some else reading.require_clean(data.name, FIX)
         bars.update(task, description="load the bundle")
         model = load_bundle(bundle, Settings.load()).model
         bars.update(task, description="predict", total=frame.height)

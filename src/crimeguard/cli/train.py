@@ -114,11 +114,14 @@ def _tell(prepared: Prepared, trained: Trained, version: str) -> None:
 
 def tell_scores(evaluation: Evaluation) -> None:
     """Show the scores of each level as a table."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(title=f"{evaluation.rows:,} incidents, {evaluation.first} to {evaluation.last}",
-                  title_justify="left", title_style="")  # fmt: skip
-    heads = ("level", "accuracy", "weighted F1", "macro F1", "macro AUC", "log-loss", "ECE",
+                  title_justify="left", title_style="", box=SIMPLE_HEAD,
+                  padding=(0, 1, 0, 0))  # fmt: skip
+    # Two lines, so that all columns fit into 80 characters.
+    heads = ("level", "accuracy", "weighted\nF1", "macro\nF1", "macro\nAUC", "log-loss", "ECE",
              "top 3", "coverage")  # fmt: skip
     for place, head in enumerate(heads):
         table.add_column(head, justify="left" if place == 0 else "right")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.evaluate.evaluation import Evaluation
+from crimeguard.evaluate.evaluation import Evaluation, finite
 
 INTENDED_USE: Final = (
     "Categorising incident reports, triage of unfiled reports, and finding reports that may be "
@@ -38,7 +38,7 @@ def model_card(
 
     `trained` says on what (first and last day, rows), `data` which snapshot.
     """
-    return {
+    card: dict[str, Any] = {
         "name": "crimeguard",
         "task": "category of one reported incident",
         "categories": list(CATEGORIES),
@@ -70,3 +70,5 @@ def model_card(
         "importance": {"how": importance_note, "fields": evaluation.importance},
         "params": params,
     }  # fmt: skip
+    undefined: dict[str, Any] = finite(card)
+    return undefined

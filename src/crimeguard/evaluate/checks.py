@@ -5,13 +5,14 @@ They fail closed: a figure that is missing or not a number does not pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from crimeguard.domain.errors import GateRefusedError
 from crimeguard.domain.level import InformationLevel
-from crimeguard.evaluate.evaluation import Evaluation
+from crimeguard.evaluate.evaluation import Evaluation, finite
 from crimeguard.train.params import CheckParams, params_from_dict
 
 
@@ -34,7 +35,8 @@ class Check:
 
     def to_dict(self) -> dict[str, Any]:
         """Return figure, bound and verdict."""
-        return {**asdict(self), "passed": self.passed}
+        plain: dict[str, Any] = finite({**asdict(self), "passed": self.passed})
+        return plain
 
 
 def run_checks(evaluation: Evaluation, params: CheckParams) -> list[Check]:
@@ -49,8 +51,14 @@ def run_checks(evaluation: Evaluation, params: CheckParams) -> list[Check]:
 def checks_of_card(card: Mapping[str, Any]) -> list[Check]:
     """Hold the scores of a model card against the bounds that it was trained under."""
     params = params_from_dict(card["params"], source="the model card").checks
-    tested = card["tested"]
-    return list(_checks(card["levels"], tested["rows"], tested["base_rate_log_loss"], params))
+    tested = _numbers(card["tested"])
+    levels = {label: _numbers(scores) for label, scores in card["levels"].items()}
+    return list(_checks(levels, tested["rows"], tested["base_rate_log_loss"], params))
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Read null as the NaN that it stands for in JSON."""
+    return {name: math.nan if value is None else value for name, value in figures.items()}
 
 
 def require(checks: list[Check]) -> None:
@@ -73,11 +81,14 @@ def _checks(
 ) -> Iterator[Check]:
     yield Check("rows in the hold-out", rows, "at least", params.min_test_rows)
     yield Check("levels scored", len(levels), "at least", len(InformationLevel))
-    best = list(levels)[-1]
+    # A card comes back from its file in the order of the alphabet.
+    labels = [level.label for level in InformationLevel if level.label in levels]
+    best = labels[-1]
     yield Check(
         f"macro ROC-AUC at {best}", levels[best]["macro_roc_auc"], "at least", params.min_macro_auc
     )
-    for label, scores in levels.items():
+    for label in labels:
+        scores = levels[label]
         gain = base_rate_log_loss - scores["log_loss"]
         yield Check(
             f"log-loss below the base rates at {label}", gain, "at least", params.min_log_loss_gain

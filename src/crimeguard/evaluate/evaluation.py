@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -86,17 +87,26 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        plain = asdict(self)
+        plain: dict[str, Any] = finite(asdict(self))
         plain["first"], plain["last"] = self.first.isoformat(), self.last.isoformat()
         return plain
 
     def metrics(self) -> dict[str, float]:
-        """Return the scores under flat names, e.g. `report_accuracy`."""
+        """Return the scores under flat names, e.g. `report_accuracy`; undefined ones left out."""
         flat = {"test_rows": float(self.rows), "base_rate_log_loss": self.base_rate_log_loss}
         for level, item in self.levels.items():
             values = {**item.scores.to_dict(), "coverage": item.coverage, "set_size": item.set_size}
             flat |= {f"{level}_{name}": value for name, value in values.items() if name != "rows"}
-        return flat
+        return {name: value for name, value in flat.items() if math.isfinite(value)}
+
+
+def finite(value: Any) -> Any:
+    """Return nested values with None for what is not a number, as JSON has no word for it."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate_model(
@@ -109,7 +119,7 @@ def evaluate_model(
     """Score a model at every level that the test incidents have."""
     if not test.height:
         raise DataError("There is no incident to score.", why="The test window is empty.",
-                        fix="Give an earlier --train-until, or more data.")  # fmt: skip
+                        fix="Choose other dates, or give more data.")  # fmt: skip
     truth = targets(test)
     levels = {}
     for level in InformationLevel:

@@ -52,9 +52,11 @@ class Scores:
 
 
 def score(probabilities: Floats, target: Ints) -> Scores:
-    """Compute every score; ValueError if there is nothing to score."""
+    """Compute every score; ValueError if there is nothing to score, or an answer is no number."""
     if not len(target):
         raise ValueError("there are no incidents to score")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("there are probabilities that are not numbers")
     categories = per_category(probabilities, target)
     present = [item for item in categories if item.support]
     support = np.array([item.support for item in present], float)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from crimeguard.domain.errors import DataError
 from crimeguard.features.columns import Columns, Ints
 from crimeguard.features.cross import crossed_keys
 from crimeguard.features.dense import DenseTable, Matrix
@@ -40,10 +41,15 @@ class Featurizer:
     def fit(cls, columns: Columns, *, min_count: int, mo_columns: int) -> Featurizer:
         """Learn which codes and crosses occur at least `min_count` times.
 
-        `columns` holds every training incident once for each information level.
+        `columns` holds every training incident once for each information level. Raises
+        DataError if there is none.
         """
         table = DenseTable.fit(columns, min_count=min_count, mo_columns=mo_columns)
         keys, counts = np.unique(crossed_keys(columns).values, return_counts=True)
+        if not (counts >= min_count).any():
+            raise DataError("There are too few incidents to train on.",
+                            why=f"No code and no cross occurs {min_count} times.",
+                            fix="Give more data.")  # fmt: skip
         return cls(table, keys[counts >= min_count])
 
     def transform(self, columns: Columns) -> Features:

@@ -44,14 +44,16 @@ class Reading:
     bad_rows: frozenset[int] = frozenset()
     ignored: tuple[str, ...] = field(default=())
 
-    def require_clean(self, source: str) -> pl.DataFrame:
+    def require_clean(
+        self, source: str, fix: str = "Correct them, or leave these rows out with --on-bad drop."
+    ) -> pl.DataFrame:
         """Return the frame; raise DataError if any value could not be understood."""
         if self.bad_rows:
             raise DataError(
                 f"{len(self.bad_rows):,} of {self.frame.height:,} rows of {source} "
                 "hold values that cannot be understood.",
                 why="; ".join(map(str, self.bad[:3])) + ".",
-                fix="Correct them, or leave these rows out with --on-bad drop.",
+                fix=fix,
                 bad=self.bad,
             )
         return self.frame

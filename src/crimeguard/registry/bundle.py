@@ -24,7 +24,8 @@ from crimeguard.features.featurizer import FEATURES_VERSION, Featurizer
 from crimeguard.train.boosters import LightgbmMember, XgboostMember
 from crimeguard.train.conformal import Conformal
 from crimeguard.train.linear import LinearMember
-from crimeguard.train.model import Members, Model
+from crimeguard.train.model import POOLED, Members, Model
+from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
 
 FORMAT: Final = 1
@@ -32,7 +33,7 @@ NAME: Final = "crimeguard"
 MANIFEST: Final = "manifest.json"
 FILES: Final = (
     "card.json", "conformal.json", "featurizer.json", "golden.json", "lightgbm.txt",
-    "linear.npy", "pool.json", "xgboost.ubj",
+    "linear.npy", "neural.npz", "pool.json", "xgboost.ubj",
 )  # fmt: skip
 MAX_BYTES: Final = 200_000_000
 MAX_MANIFEST_BYTES: Final = 1_000_000
@@ -122,7 +123,10 @@ def write_bundle(
         # Files of a finished bundle are not meant to change.
         target = folder / written.version
         if target.exists():
-            return Bundle.load(target)
+            try:
+                return Bundle.load(target)
+            except BundleError:
+                shutil.rmtree(target)  # damaged since; what was written now is the same bundle
         work.chmod(0o755)
         work.replace(target)
         return Bundle.load(target)
@@ -144,6 +148,7 @@ def _write_files(model: Model, work: Path, card: dict[str, Any], golden: dict[st
     np.save(work / "linear.npy", model.members.linear.weights, allow_pickle=False)
     model.members.xgboost.save(work / "xgboost.ubj")
     model.members.lightgbm.save(work / "lightgbm.txt")
+    model.members.neural.save(work / "neural.npz")
     manifest = {
         "format": FORMAT,
         "name": NAME,
@@ -184,6 +189,7 @@ def _read_model(path: Path) -> Model:
             LinearMember(weights),
             XgboostMember.load(path / "xgboost.ubj"),
             LightgbmMember.load(path / "lightgbm.txt"),
+            NeuralMember.load(path / "neural.npz"),
         ),
         Pool.from_json(_json(path, "pool.json")),
         Conformal.from_json(_json(path, "conformal.json")),
@@ -191,6 +197,17 @@ def _read_model(path: Path) -> Model:
     _check_shapes(model)
     model.members.xgboost.use_threads(1)
     return model
+
+
+def _neural_fits(net: NeuralMember, size: int, classes: int) -> bool:
+    plain, units = net.hidden.shape
+    return (
+        net.rows.shape == (size,)
+        and int(net.rows.max()) < plain
+        and net.bias.shape == (units,)
+        and net.output.shape == (units, classes)
+        and net.output_bias.shape == (classes,)
+    )
 
 
 def _check_shapes(model: Model) -> None:
@@ -203,7 +220,8 @@ def _check_shapes(model: Model) -> None:
             "LightGBM columns",
             lambda: model.members.lightgbm.booster.num_feature() == columns + classes,
         ),
-        ("pool weights", lambda: model.pool.weights.shape == (3, 2)),
+        ("neural rows", lambda: _neural_fits(model.members.neural, size, classes)),
+        ("pool weights", lambda: model.pool.weights.shape == (3, POOLED)),
         ("conformal thresholds", lambda: model.conformal.thresholds.shape == (3,)),
     )
     for what, holds in facts:

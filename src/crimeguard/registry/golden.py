@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from crimeguard.domain.errors import BundleError
+from crimeguard.domain.errors import BundleError, DataError
 from crimeguard.domain.incident import Incident
 from crimeguard.features.columns import Columns
 from crimeguard.train.model import Model
@@ -36,8 +36,12 @@ def golden_answers(model: Model) -> dict[str, Any]:
 
 def check_golden(model: Model, golden: dict[str, Any]) -> None:
     """Raise BundleError unless the model answers as it did when the bundle was made."""
-    expected = np.asarray(golden["probabilities"], np.float64)
-    found = _answer(model, golden["records"])
+    try:
+        expected = np.asarray(golden["probabilities"], np.float64)
+        found = _answer(model, golden["records"])
+    except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+        raise BundleError("The bundle's golden rows are none.", why=f"{type(error).__name__}.",
+                          fix="Train it again.") from error  # fmt: skip
     if expected.shape != found.shape or not len(found):
         raise BundleError("The bundle's golden rows do not fit its model.", fix="Train it again.")
     gap = float(np.abs(expected - found).max())

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import polars as pl
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from crimeguard.domain.category import CATEGORIES
+from crimeguard.domain.incident import as_text
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns
 from crimeguard.ingest.frame import canonical
@@ -27,16 +29,20 @@ class Scorer(PythonModel):  # type: ignore[misc]
         """Verify and read the bundle."""
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    # MLflow tells the kind of input by the type hint; a list of records comes in as well.
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Return a pandas frame: prediction, confidence, information_level, p_<category>.
 
         `params={"level": "call"}` hides the fields above a level.
         """
-        import pandas as pd
-
-        raw = pd.DataFrame(model_input).astype(object)
+        raw = pd.DataFrame(model_input)
         texts = {
-            name: ["" if value is None or value != value else str(value) for value in raw[name]]
+            name: [
+                "" if blank else as_text(value)
+                for value, blank in zip(raw[name].astype(object), raw[name].isna(), strict=True)
+            ]
             for name in raw.columns
         }
         frame = canonical(pl.DataFrame(texts), source="the input").require_clean("the input")

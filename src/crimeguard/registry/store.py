@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -23,6 +24,7 @@ from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
 
 STAGING: Final = "staging"
 PRODUCTION: Final = "production"
+_CREDENTIALS: Final = re.compile(r"://[^/\s]*@")
 _PACKAGES: Final = (
     "lightgbm",
     "mlflow-skinny",
@@ -146,14 +148,27 @@ class Registry:
 
     def fetch_version(self, number: str, into: Path) -> Path:
         """Download the bundle of a version, as `fetch` does."""
-        with self._asking("read"):
-            version = self._client.get_model_version(NAME, number)
+        version = self._version(number)
         sha256 = str(version.tags.get("bundle_sha256", ""))
         folder = into / sha256[:12]
         if sha256 and _is_bundle(folder, sha256):
             return folder
         self._download(version, sha256, folder)
         return folder
+
+    def _version(self, number: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        with self._asking("read"):
+            try:
+                return self._client.get_model_version(NAME, number)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise RegistryError(
+                    f"There is no version {number} of {NAME}.",
+                    fix="Name one that `crimeguard train` made.",
+                ) from None
 
     def _download(self, version: Any, sha256: str, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -191,11 +206,12 @@ class Registry:
             for file in (MANIFEST, *FILES):
                 shutil.copy2(bundle.path / file, copy / file)
             with warnings.catch_warnings():
-                # MLflow asks for a signature; raw rows come in more types than it can say.
+                # MLflow asks for an input schema; raw rows come in more types than it can say.
                 warnings.filterwarnings("ignore", module="mlflow")
                 info = self._mlflow.pyfunc.log_model(
                     name=NAME,
                     python_model=str(here.with_name("scorer.py")),
+                    signature=_signature(),
                     artifacts={"bundle": str(copy)},
                     code_paths=[str(here.parents[1])],
                     pip_requirements=_requirements(),
@@ -216,9 +232,10 @@ class Registry:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        # ImportError: a database whose driver is not installed.
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             raise RegistryError(f"The model registry at {_public(self.uri)} could not be {verb}.",
-                                why=f"{type(error).__name__}: {_first_line(error)}",
+                                why=f"{type(error).__name__}: {_public(_first_line(error))}",
                                 fix="Check MLFLOW_TRACKING_URI and that the server runs; what is "
                                 "served goes on being served.") from error  # fmt: skip
 
@@ -237,6 +254,14 @@ def _quiet_mlflow() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow
+
+
+def _signature() -> Any:
+    """Name the one parameter of `Scorer.predict`; MLflow drops those that it is not told of."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec
+
+    return ModelSignature(params=ParamSchema([ParamSpec("level", "string", "report")]))
 
 
 def _requirements() -> list[str]:
@@ -268,5 +293,4 @@ def _first_line(error: BaseException) -> str:
 
 def _public(uri: str) -> str:
     """Return an address without the user and password that it may carry."""
-    scheme, slashes, rest = uri.partition("://")
-    return scheme + slashes + rest.rpartition("@")[2]
+    return _CREDENTIALS.sub("://", uri)

@@ -20,12 +20,16 @@ def load_bundle(folder: Path | None, settings: Settings) -> Bundle:
 
 
 def _in_production(settings: Settings) -> Path:
-    from crimeguard.registry.store import PRODUCTION, Registry
+    found = None
+    # Opening a database that is not there would make one.
+    if settings.mlflow_tracking_uri or settings.database.exists():
+        from crimeguard.registry.store import PRODUCTION, Registry
 
-    found = Registry(settings.tracking_uri).fetch(PRODUCTION, into=settings.home / "bundles")
+        registry = Registry(settings.tracking_uri)
+        found = registry.fetch(PRODUCTION, into=settings.home / "bundles")
     if found is None:
         raise BundleError("There is no model in production.",
-                          why=f"The registry at {settings.home} has no version under that alias.",
+                          why="The registry has no version under that alias.",
                           fix="Run `crimeguard train` first, or name a bundle's folder with "
                           "--bundle.")  # fmt: skip
     return found

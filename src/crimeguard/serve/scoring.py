@@ -67,12 +67,17 @@ def prediction_frame(
     )
 
 
-def write_predictions(table: pl.DataFrame, path: Path) -> None:
-    """Write a table as CSV, CSV.gz or Parquet, by the ending of the path."""
-    name = path.name.lower()
-    if not name.endswith((".csv", ".csv.gz", ".parquet")):
+def require_ending(path: Path) -> None:
+    """Raise UsageError unless a table can be written under this name."""
+    if not path.name.lower().endswith((".csv", ".csv.gz", ".parquet")):
         raise UsageError(f"{path} is of no kind that is written here.",
                          fix="Choose a name that ends in .csv, .csv.gz or .parquet.")  # fmt: skip
+
+
+def write_predictions(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as CSV, CSV.gz or Parquet, by the ending of the path."""
+    require_ending(path)
+    name = path.name.lower()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

@@ -1,9 +1,10 @@
 """The tree members: XGBoost and LightGBM, both standing on the linear member's scores.
 
-XGBoost starts from the linear scores and learns what they leave over, with trees whose
-leaves hold all 15 categories at once: a fifteenth of the trees, and many times the
-speed. LightGBM sees the linear scores as columns among the fields, and is free to
-overrule them. In training both are given out-of-fold scores, as they will meet them.
+Both start from the linear scores and learn what they leave over: what the linear member
+knows of a rare category is not to be learnt again from a few dozen incidents. XGBoost
+grows trees whose leaves hold all 15 categories at once, a fifteenth of the trees and many
+times the speed; LightGBM a tree a category, with the linear scores among its columns. In
+training both are given out-of-fold scores, as they will meet them.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class LightgbmMember:
         """Return log-odds of shape (n, 15)."""
         table = np.hstack([dense, linear.astype(np.float32)])
         raw = self.booster.predict(table, raw_score=True, num_threads=self.threads)
-        return np.asarray(raw, np.float64).reshape(len(dense), CLASSES)
+        return np.asarray(raw, np.float64).reshape(len(dense), CLASSES) + linear
 
     def save(self, path: Path) -> None:
         """Write LightGBM's own text form."""
@@ -108,8 +109,9 @@ def fit_lightgbm(
     dense: Matrix, linear: Floats, target: Ints, params: LightgbmParams,
     *, seed: int, threads: int, on_step: Step = lambda: None,
 ) -> LightgbmMember:  # fmt: skip
-    """Fit trees on the fields and the linear scores of shape (n, 15) beside them."""
-    data = lightgbm.Dataset(np.hstack([dense, linear.astype(np.float32)]), target)
+    """Fit trees, on fields and linear scores of shape (n, 15), to what these leave over."""
+    table = np.hstack([dense, linear.astype(np.float32)])
+    data = lightgbm.Dataset(table, target, init_score=linear.ravel("F"))
     booster = lightgbm.train(
         {
             "objective": "multiclass",

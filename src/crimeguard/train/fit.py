@@ -17,8 +17,9 @@ from crimeguard.features.columns import Columns, Floats, Ints, concatenate
 from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.train.boosters import fit_lightgbm, fit_xgboost
 from crimeguard.train.conformal import fit_conformal
-from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
+from crimeguard.train.linear import CLASSES, fit_linear
 from crimeguard.train.model import Members, Model
+from crimeguard.train.neural import fit_neural
 from crimeguard.train.params import Params
 from crimeguard.train.pool import fit_pool
 from crimeguard.train.split import calibration_split
@@ -75,7 +76,9 @@ def fit_model(
     Members are fitted twice: on all but the newest days, to pool and calibrate them on
     these, and then on all. `progress` is called with a name, steps done, and steps in all.
     """
+    train = train.sort("date_occ", maintain_order=True)
     older, newest = calibration_split(train, train_until, params.split)
+    _require_kinds(targets(older))
     steps = _Steps(progress, 2 * _steps(params))
     held_out = Shown.of(newest)
     featurizer, members = _fit_members(Shown.of(older), params, steps, "fit on older days")
@@ -86,6 +89,13 @@ def fit_model(
     conformal = fit_conformal(calibrated, levels, held_out.target, params.coverage)
     featurizer, members = _fit_members(Shown.of(train), params, steps, "fit on all days")
     return Model(featurizer, members, pool, conformal)
+
+
+def _require_kinds(target: Ints) -> None:
+    if len(np.unique(target)) < 2:
+        raise DataError("There is nothing to tell apart.",
+                        why="All incidents to train on are of one category.",
+                        fix="Train on incidents of all kinds.")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -104,7 +114,7 @@ class _Steps:
 
 def _steps(params: Params) -> int:
     linear = (params.linear.folds + 1) * len(InformationLevel)
-    return linear + params.xgboost.rounds + params.lightgbm.rounds
+    return linear + params.xgboost.rounds + params.lightgbm.rounds + params.neural.seeds
 
 
 def _fit_members(
@@ -116,20 +126,22 @@ def _fit_members(
     )
     features = featurizer.transform(columns)
     step = steps.named(f"{name}: linear")
-    size = len(featurizer.vocabulary)
-    linear = fit_linear(features, columns.level, target, size, params.linear, step)
-    unseen = _out_of_fold(shown, features, size, params, step)
+    known = featurizer.vocabulary
+    linear = fit_linear(features, columns.level, target, known, params.linear, step)
+    unseen = _out_of_fold(shown, features, known, params, step)
     how = {"seed": params.seed, "threads": params.threads}
     xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, **how,
                       on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
     lgb = fit_lightgbm(features.dense, unseen, target, params.lightgbm, **how,
                        on_step=steps.named(f"{name}: LightGBM"))  # fmt: skip
     xgb.use_threads(1)
-    return featurizer, Members(linear, xgb, lgb)
+    net = fit_neural(features, known, target, params.neural, seed=params.seed,
+                     on_step=steps.named(f"{name}: neural"))  # fmt: skip
+    return featurizer, Members(linear, xgb, lgb, net)
 
 
 def _out_of_fold(
-    shown: Shown, features: Features, size: int, params: Params, step: Callable[[], None]
+    shown: Shown, features: Features, vocabulary: Ints, params: Params, step: Callable[[], None]
 ) -> Floats:
     """Score each block of time by a linear member that was fitted on the others.
 
@@ -141,9 +153,9 @@ def _out_of_fold(
     scores = np.zeros((len(block), CLASSES))
     for fold in range(folds):
         inside, outside = np.flatnonzero(block == fold), np.flatnonzero(block != fold)
-        member: LinearMember = fit_linear(
+        member = fit_linear(
             take(features, outside), shown.columns.level[outside], shown.target[outside],
-            size, params.linear, step,
+            vocabulary, params.linear, step,
         )  # fmt: skip
         scores[inside] = member.scores(take(features, inside))
     return scores

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from crimeguard.domain.category import CATEGORIES
+from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Floats, Ints
+from crimeguard.features.cross import TEMPLATES, level_of_key, template_of
 from crimeguard.features.featurizer import Features
 from crimeguard.train.params import LinearParams
 
 CLASSES = len(CATEGORIES)
+TELLING = (("mo",), ("weapon",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def fit_linear(
     features: Features,
     levels: Ints,
     target: Ints,
-    size: int,
+    vocabulary: Ints,
     params: LinearParams,
     on_step: Callable[[], None] = lambda: None,
 ) -> LinearMember:
@@ -45,17 +48,33 @@ def fit_linear(
     `levels` and `target` have shape (n,): the level that each row is shown at and the
     place of its category in CATEGORIES. `on_step` is called once a level.
     """
+    size = len(vocabulary)
     matrix = _sparse(features, size)
+    spreads = prior_spreads(vocabulary, params)
     weights = np.zeros((size, CLASSES), np.float32)
-    spreads = (params.spread_call, params.spread_victim, params.spread_report)
-    for level, spread in enumerate(spreads):
-        rows = np.flatnonzero(levels == level)
+    for level in InformationLevel:
+        rows = np.flatnonzero(levels == int(level))
         if len(rows):
             block = matrix[rows]
             used = np.unique(block.indices)
-            weights[used] = _minimise(block[:, used], target[rows], spread, params.iterations)
+            weights[used] = _minimise(
+                block[:, used], target[rows], spreads[used], params.iterations
+            )
         on_step()
     return LinearMember(weights)
+
+
+def prior_spreads(vocabulary: Ints, params: LinearParams) -> Floats:
+    """Return the prior variance of each key's weights.
+
+    An MO code or weapon by itself may decide a rare category alone ("kidnapped"), so
+    these have a prior far wider than the crosses, which would otherwise share the work.
+    """
+    by_level = np.array([params.spread_call, params.spread_victim, params.spread_report])
+    telling = np.array([names in TELLING for _, names in TEMPLATES])
+    alone = telling[template_of(vocabulary)]
+    spreads: Floats = np.where(alone, params.spread_codes, by_level[level_of_key(vocabulary)])
+    return spreads
 
 
 def _sparse(features: Features, size: int) -> csr_array:
@@ -64,7 +83,7 @@ def _sparse(features: Features, size: int) -> csr_array:
     return csr_array((ones, features.indices, features.offsets), shape=shape)
 
 
-def _minimise(matrix: csr_array, target: Ints, spread: float, iterations: int) -> Floats:
+def _minimise(matrix: csr_array, target: Ints, spread: Floats, iterations: int) -> Floats:
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
 
@@ -82,8 +101,9 @@ def _minimise(matrix: csr_array, target: Ints, spread: float, iterations: int) -
         value = np.log(total).sum() - scores[every, target].sum()
         residual = odds / total
         residual[every, target] -= 1
-        gradient = transposed @ residual + weights / spread
-        return float(value + 0.5 / spread * (flat @ flat)), gradient.ravel()
+        pull = weights / spread[:, None]
+        gradient = transposed @ residual + pull
+        return float(value + 0.5 * (weights * pull).sum()), gradient.ravel()
 
     # Products this small only lose time to BLAS threads that wait for each other.
     with threadpool_limits(1):

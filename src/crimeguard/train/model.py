@@ -1,4 +1,4 @@
-"""The fitted model: three members, one calibrated answer at every information level."""
+"""The fitted model: members, pool and thresholds; one answer at every information level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.train.boosters import LightgbmMember, XgboostMember
 from crimeguard.train.conformal import Conformal
 from crimeguard.train.linear import LinearMember
+from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
+
+POOLED = 3  # members that the pool blends
 
 # Rows a step: small enough for the cache, large enough to hide the call.
 CHUNK = 16_384
@@ -20,18 +23,23 @@ CHUNK = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The members of the pool, fitted on the same incidents."""
+    """The members of the model, fitted on the same incidents."""
 
     linear: LinearMember
     xgboost: XgboostMember
     lightgbm: LightgbmMember
+    neural: NeuralMember
 
     def scores(self, features: Features) -> list[Floats]:
-        """Return the log-odds (n, 15) of the two members that the pool blends."""
+        """Return the log-odds (n, 15) of the members that the pool blends.
+
+        The linear member speaks through the boosters that stand on it.
+        """
         linear = self.linear.scores(features)
         return [
             self.xgboost.scores(features.dense, linear),
             self.lightgbm.scores(features.dense, linear),
+            self.neural.scores(features),
         ]
 
 

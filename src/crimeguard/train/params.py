@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,16 @@ class FeatureParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearParams:
-    """`spread_*` is the prior variance of a weight at each level; `folds` are blocks of time."""
+    """How the linear member is fitted.
+
+    `spread_*` is the prior variance of a weight at each level, `spread_codes` that of an
+    MO code or weapon by itself; `folds` are blocks of time.
+    """
 
     spread_call: float = 0.07
     spread_victim: float = 0.1
-    spread_report: float = 0.15
+    spread_report: float = 0.1
+    spread_codes: float = 2.0
     iterations: int = 120
     folds: int = 3
 
@@ -74,12 +80,24 @@ class XgboostParams(TreeParams):
 class LightgbmParams(TreeParams):
     """One tree a category and round, leaf by leaf."""
 
-    rounds: int = 60
+    rounds: int = 40
     learning_rate: float = 0.1
     l2: float = 10.0
-    column_share: float = 0.5
+    column_share: float = 1.0
     num_leaves: int = 15
-    min_rows_in_leaf: int = 40
+    min_rows_in_leaf: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeuralParams:
+    """`units` of the hidden layer a seed; `seeds` networks are averaged."""
+
+    units: int = 128
+    epochs: int = 2
+    batch: int = 256
+    learning_rate: float = 0.002
+    l2: float = 0.001
+    seeds: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +123,7 @@ class Params:
     linear: LinearParams = field(default_factory=LinearParams)
     xgboost: XgboostParams = field(default_factory=XgboostParams)
     lightgbm: LightgbmParams = field(default_factory=LightgbmParams)
+    neural: NeuralParams = field(default_factory=NeuralParams)
     checks: CheckParams = field(default_factory=CheckParams)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +137,7 @@ _SECTIONS = {
     "linear": LinearParams,
     "xgboost": XgboostParams,
     "lightgbm": LightgbmParams,
+    "neural": NeuralParams,
     "checks": CheckParams,
 }
 
@@ -132,10 +152,13 @@ def load_params(path: Path | None = None) -> Params:
         if not path.exists():
             return Params()
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise UsageError(f"There is no parameter file {path}.", fix="Check --params.") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read.", why=f"{error.strerror}.",
+                         fix="Check --params.") from None  # fmt: skip
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML.", why=str(error)) from None
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a table of parameters.")
@@ -167,7 +190,18 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
         mistyped = not isinstance(value, accepted) or isinstance(value, bool) != isinstance(
             default, bool
         )
-        if mistyped or (number and not value > 0 and key != "embargo_days"):
+        if mistyped or (number and not _in_range(key, value)):
+            least = "non-negative" if key in _MAY_BE_ZERO else "positive"
+            most = " of at most 1" if key.endswith(_AT_MOST_ONE) else ""
             raise UsageError(f"{where}{key} is {value!r}.",
-                             fix=f"Give a positive {type(default).__name__}.")  # fmt: skip
+                             fix=f"Give a {least} {type(default).__name__}{most}.")  # fmt: skip
     return cls(**values)
+
+
+_MAY_BE_ZERO = ("embargo_days", "seed")
+_AT_MOST_ONE = ("_share", "coverage", "max_ece", "min_macro_auc")
+
+
+def _in_range(key: str, value: float) -> bool:
+    most = 1 if key.endswith(_AT_MOST_ONE) else sys.maxsize
+    return 0 < value <= most or (value == 0 and key in _MAY_BE_ZERO)

@@ -32,7 +32,8 @@ def split_by_time(
     test_until: dt.date | None = None,
 ) -> TimeSplit:
     """Cut at the given dates; without them the newest share of the days is the test."""
-    frame = frame.sort("date_occ", "time_occ", "dr_no", nulls_last=True)
+    order = [name for name in ("date_occ", "time_occ", "dr_no") if name in frame.columns]
+    frame = frame.sort(order, nulls_last=True)
     first, last = _days(frame)
     if train_until is None:
         train_until = last - dt.timedelta(round(((last - first).days + 1) * params.test_share))

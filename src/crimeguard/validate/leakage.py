@@ -123,6 +123,8 @@ def _examine(labelled: pl.DataFrame, name: str) -> list[Finding]:
             f"{limits.CATEGORY_EXPLAINED:.0%})."
         )
         return [_suspect("leaks_category", name, supported, coverage, meaning)]
+    if table.height < limits.LEAK_LEAST_ROWS:
+        return []
     read_off = explained(supported, "value", by="code")
     if read_off >= limits.FIELD_EXPLAINED:
         meaning = f"The crime code explains {read_off:.1%} of {name}: it must be made from it."
