@@ -45,6 +45,7 @@ def registry(home: Path) -> Registry:
     return Registry(Settings(home=home).tracking_uri)
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it(rows: Path, params: Path, tmp_path: Path, state: Path) -> None:
     params.rename(tmp_path / "params.yaml")
     done = subprocess.run(

@@ -109,6 +109,7 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_it_serves_a_first_prediction(home: Callable[[], Settings], tmp_path: Path) -> None:
     settings, port, said = home(), free_port(), tmp_path / "said.txt"
     with said.open("wb") as file:

@@ -21,7 +21,7 @@ from crimeguard.domain.errors import CrimeGuardError
 if TYPE_CHECKING:
     from crimeguard.settings import Settings
 
-ROWS: Final = 60_000
+ROWS: Final = 30_000
 EXAMPLE: Final = {
     "DATE OCC": "03/10/2023", "TIME OCC": "2130", "AREA": "12", "Premis Cd": "502",
     "Vict Age": "34", "Vict Sex": "F", "Weapon Used Cd": "400", "Mocodes": "0416 2000 1813",

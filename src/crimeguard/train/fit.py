@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.codes import crime_codes
@@ -17,7 +19,7 @@ from crimeguard.features.columns import Columns, Floats, Ints, concatenate
 from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.train.boosters import fit_lightgbm, fit_xgboost
 from crimeguard.train.conformal import fit_conformal
-from crimeguard.train.linear import CLASSES, fit_linear
+from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
 from crimeguard.train.model import Members, Model
 from crimeguard.train.neural import fit_neural
 from crimeguard.train.params import Params
@@ -125,10 +127,10 @@ def _fit_members(
         columns, min_count=params.features.min_count, mo_columns=params.features.mo_columns
     )
     features = featurizer.transform(columns)
-    step = steps.named(f"{name}: linear")
     known = featurizer.vocabulary
-    linear = fit_linear(features, columns.level, target, known, params.linear, step)
-    unseen = _out_of_fold(shown, features, known, params, step)
+    linear, unseen = _fit_linear_twice(
+        shown, features, known, params, steps.named(f"{name}: linear")
+    )
     how = {"seed": params.seed, "threads": params.threads}
     xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, **how,
                       on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
@@ -140,25 +142,33 @@ def _fit_members(
     return featurizer, Members(linear, xgb, lgb, net)
 
 
-def _out_of_fold(
+def _fit_linear_twice(
     shown: Shown, features: Features, vocabulary: Ints, params: Params, step: Callable[[], None]
-) -> Floats:
-    """Score each block of time by a linear member that was fitted on the others.
+) -> tuple[LinearMember, Floats]:
+    """Fit the linear member on all rows, and score each row by one that has not seen it.
 
-    Blocks and not random folds: one event often makes several reports on one day, and
-    a member that has seen one of them would flatter itself on the others.
+    The latter's folds are blocks of time and not random: one event often makes several
+    reports on one day, and a member that has seen one of them would flatter itself on
+    the others. The fits are independent and run side by side.
     """
     folds = params.linear.folds
     block = shown.incident * folds // (shown.incident.max() + 1)
-    scores = np.zeros((len(block), CLASSES))
-    for fold in range(folds):
-        inside, outside = np.flatnonzero(block == fold), np.flatnonzero(block != fold)
-        member = fit_linear(
-            take(features, outside), shown.columns.level[outside], shown.target[outside],
+
+    def fit(left_out: int) -> LinearMember:
+        rows = np.flatnonzero(block != left_out)
+        return fit_linear(
+            take(features, rows), shown.columns.level[rows], shown.target[rows],
             vocabulary, params.linear, step,
         )  # fmt: skip
-        scores[inside] = member.scores(take(features, inside))
-    return scores
+
+    # Products this small only lose time to BLAS threads that wait for each other.
+    with threadpool_limits(1), ThreadPoolExecutor(params.threads) as pool:
+        member, *others = pool.map(fit, range(-1, folds))
+    scores = np.zeros((len(block), CLASSES))
+    for fold, other in enumerate(others):
+        inside = np.flatnonzero(block == fold)
+        scores[inside] = other.scores(take(features, inside))
+    return member, scores
 
 
 def take(features: Features, index: Ints) -> Features:

@@ -85,7 +85,6 @@ def _sparse(features: Features, size: int) -> csr_array:
 
 def _minimise(matrix: csr_array, target: Ints, spread: Floats, iterations: int) -> Floats:
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
     rows, columns = matrix.shape
     matrix = matrix.astype(np.float64)
@@ -105,11 +104,9 @@ def _minimise(matrix: csr_array, target: Ints, spread: Floats, iterations: int) 
         gradient = transposed @ residual + pull
         return float(value + 0.5 * (weights * pull).sum()), gradient.ravel()
 
-    # Products this small only lose time to BLAS threads that wait for each other.
-    with threadpool_limits(1):
-        result = minimize(
-            loss, np.zeros(columns * CLASSES), jac=True, method="L-BFGS-B",
-            options={"maxiter": iterations, "maxcor": 10},
-        )  # fmt: skip
+    result = minimize(
+        loss, np.zeros(columns * CLASSES), jac=True, method="L-BFGS-B",
+        options={"maxiter": iterations, "maxcor": 10},
+    )  # fmt: skip
     solution: Floats = result.x.reshape(columns, CLASSES)
     return solution
