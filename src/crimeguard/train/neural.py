@@ -43,7 +43,9 @@ class NeuralMember:
         """Return log-odds of shape (n, 15), up to a constant a row."""
         plain = _plain(features, self.rows, len(self.hidden))
         units = np.maximum(plain @ self.hidden + self.bias, 0)
-        return np.asarray(units @ self.output + self.output_bias, np.float64)
+        # A dense product rounds by the number of rows; a sparse one, row by row, gives an
+        # incident the same answer to the last bit alone and in a batch.
+        return np.asarray(csr_array(units) @ self.output + self.output_bias, np.float64)
 
     def save(self, path: Path) -> None:
         """Write the arrays as one .npz file."""
