@@ -30,14 +30,15 @@ class Console:
     api: FakeApi
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, no other test can have an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium (apt-get install chromium)")
     with sync_playwright() as playwright:
         # The first chart and the first map load a few megabytes of script each.
-        expect.set_options(timeout=20_000)
+        expect.set_options(timeout=60_000)
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
@@ -62,7 +63,7 @@ def served(api_url: str) -> Iterator[str]:
         child.wait(timeout=20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def console(browser: Browser) -> Iterator[Console]:
     with running() as api, served(api.url) as url:
         yield Console(url, api)

@@ -24,6 +24,7 @@ from crimeguard.domain.incident import as_text
 Check = Callable[[Any], bool]
 IS_CANONICAL: dict[Callable[[str], Any], Check] = {
     repair.repair_text: lambda value: isinstance(value, str) and value == " ".join(value.split()),
+    repair.repair_number: lambda value: value == " ".join(value.split()),
     repair.repair_date: lambda value: type(value) is dt.date and value >= repair.EARLIEST,
     repair.repair_time: lambda value: value // 100 < 24 and value % 100 < 60,
     repair.repair_code: lambda value: type(value) is int and 0 <= value <= 999_999,
@@ -102,6 +103,7 @@ DAMAGE = [
     ("sex in lower case", repair.repair_sex, "f", "F"),
     ("dash for descent", repair.repair_descent, "-", None),
     ("X for descent is recorded as unknown", repair.repair_descent, " x ", "X"),
+    ("a number taken for a float", repair.repair_number, "231804450.0", "231804450"),
     ("padded location", repair.repair_text, "1100 W  39TH      PL ", "1100 W 39TH PL"),
     ("portal date", repair.repair_date, "01/08/2020 12:00:00 AM", dt.date(2020, 1, 8)),
     ("API date", repair.repair_date, "2020-01-08T00:00:00.000", dt.date(2020, 1, 8)),

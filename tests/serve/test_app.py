@@ -28,7 +28,7 @@ def test_it_follows_from_start_to_end(settings: Settings, tmp_path: Path) -> Non
 
     async def live() -> None:
         async with app.router.lifespan_context(app):
-            end = time.monotonic() + 5
+            end = time.monotonic() + 30
             while slot.current is None and time.monotonic() < end:
                 await asyncio.sleep(0.01)
 

@@ -52,9 +52,9 @@ class Running:
 
 
 def _until(condition: Callable[[], bool], otherwise: str) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, f"{otherwise} within 10 seconds"
+        assert time.monotonic() < end, f"{otherwise} within 60 seconds"
         time.sleep(0.01)
 
 

@@ -48,7 +48,8 @@ def repair_text(text: str) -> str | None:
 def repair_number(text: str) -> str | None:
     """Read a report's number; `230104011.0`, as a tool that took it for a float wrote it."""
     squeezed = repair_text(text)
-    return squeezed and re.sub(r"(?<=\d)\.0+$", "", squeezed)
+    as_float = re.fullmatch(r"([0-9]+)\.0+", squeezed or "")
+    return as_float[1] if as_float else squeezed
 
 
 def repair_date(text: str) -> dt.date | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+# Streamlit imports pandas in a thread of its own, and Plotly looks at it half imported
+# (AttributeError: no attribute 'Series'). This import waits until it is whole.
+import pandas  # noqa: F401, ICN001
 import plotly.graph_objects as go
 import streamlit as st
 
