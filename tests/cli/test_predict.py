@@ -166,7 +166,7 @@ def write(name: str, content: bytes) -> Callable[[Path], Path]:
     return make
 
 
-GZIPPED = gzip.compress(b"DATE OCC,AREA\n" + b"01/02/2023,1\n" * 500)
+GZIPPED = gzip.compress(b"DATE OCC,AREA\n" + b"01/02/2023,1\n" * 500, mtime=0)
 BAD_INPUT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no file": (lambda folder: folder / "none.csv", "There is no file"),
     "a folder": (lambda folder: folder, "is a folder"),

@@ -196,7 +196,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "none": (lambda folder: folder / "none.csv", "There is no file"),
     "empty": (write("x.csv", b""), "is empty"),
     "heading only": (write("x.csv", b"DATE OCC,AREA\n"), "no rows"),
-    "short gzip": (write("x.csv.gz", gzip.compress(b"DATE OCC,AREA\n" * 900)[:-9]), "damaged gzip"),
+    "short gzip": (
+        write("x.csv.gz", gzip.compress(b"DATE OCC,AREA\n" * 900, mtime=0)[:-9]),
+        "damaged gzip",
+    ),
     "kind": (write("x.txt", b"hello"), "of no kind"),
     "no snapshot": (lambda folder: folder, "holds 0 snapshots"),
 }

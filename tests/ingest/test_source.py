@@ -22,8 +22,8 @@ def parquet(frame: pl.DataFrame) -> bytes:
 FILES = {
     "x.csv": CSV,
     "x.CSV": CSV,
-    "zipped.csv": gzip.compress(CSV),
-    "x.csv.gz": gzip.compress(CSV),
+    "zipped.csv": gzip.compress(CSV, mtime=0),
+    "x.csv.gz": gzip.compress(CSV, mtime=0),
     "x.parquet": parquet(table(Premis_Cd=[501.0], TIME_OCC=[45])),
 }
 
@@ -63,7 +63,7 @@ def test_a_pandas_index_is_ignored_and_named() -> None:
 
 def test_a_bad_value_is_told_by_row_and_column() -> None:
     content = pl.concat([table(), table(Vict_Age="x")]).write_csv().encode()
-    for name, data in {"x.csv": content, "x.csv.gz": gzip.compress(content)}.items():
+    for name, data in {"x.csv": content, "x.csv.gz": gzip.compress(content, mtime=0)}.items():
         reading = read_bytes(data, name=name)
         assert [(bad.row, bad.column, bad.value) for bad in reading.bad] == [(2, "Vict Age", "x")]
 
@@ -73,7 +73,7 @@ def test_a_bad_value_is_told_by_row_and_column() -> None:
     [
         ("x.csv", b"", "is empty"),
         ("x.parquet", b"", "is empty"),
-        ("x.csv.gz", gzip.compress(b""), "cannot be read as a table"),
+        ("x.csv.gz", gzip.compress(b"", mtime=0), "cannot be read as a table"),
         ("x.csv", CSV.splitlines()[0] + b"\n", "holds no rows"),
         ("x.csv", CSV.splitlines()[0] + b"\n\n\n", "holds no rows"),
         ("x.parquet", parquet(table().clear()), "holds no rows"),
@@ -86,13 +86,13 @@ def test_a_bad_value_is_told_by_row_and_column() -> None:
         ("x.csv", (bytes(range(128, 256)) + b"\n") * 40, "cannot be read as a table"),
         ("x.csv", bytes(range(256)) * 40, "cannot be read as a table"),
         ("x.csv", b"\x00" * 4000, "holds no rows"),
-        ("x.csv", gzip.compress(CSV)[:-12], "is a damaged gzip file"),
+        ("x.csv", gzip.compress(CSV, mtime=0)[:-12], "is a damaged gzip file"),
         ("x.csv", parquet(table()), "cannot be read as a table"),
         ("x.parquet", CSV, "cannot be read as a table"),
         ("x.parquet", parquet(table())[:-10], "cannot be read as a table"),
         ("x.csv.gz", CSV, "is a damaged gzip file"),
-        ("x.csv.gz", gzip.compress(CSV)[:-12], "is a damaged gzip file"),
-        ("x.csv.gz", gzip.compress(CSV)[:40], "is a damaged gzip file"),
+        ("x.csv.gz", gzip.compress(CSV, mtime=0)[:-12], "is a damaged gzip file"),
+        ("x.csv.gz", gzip.compress(CSV, mtime=0)[:40], "is a damaged gzip file"),
         ("x.xlsx", CSV, "is of no kind that is read here"),
         ("x.json", b"[]", "is of no kind that is read here"),
         ("x", CSV, "is of no kind that is read here"),
@@ -108,7 +108,7 @@ def test_what_is_no_file_of_incidents_is_refused(name: str, content: bytes, what
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 9, 15])
 def test_a_gzip_cut_anywhere_is_refused(cut: int) -> None:
-    whole = gzip.compress(CSV)
+    whole = gzip.compress(CSV, mtime=0)
     with pytest.raises(DataError, match="damaged gzip"):
         read_bytes(whole[:-cut], name="x.csv.gz")
 

@@ -200,7 +200,7 @@ def parquet() -> bytes:
 
 FILES = {
     "x.csv": ("text/csv", CSV.encode()),
-    "x.csv.gz": ("application/gzip", gzip.compress(CSV.encode())),
+    "x.csv.gz": ("application/gzip", gzip.compress(CSV.encode(), mtime=0)),
     "x.parquet": ("application/vnd.apache.parquet", parquet()),
 }
 
@@ -230,7 +230,7 @@ def test_a_table_is_answered_where_a_table_is_asked_for(client: Client) -> None:
 
 BAD_FILES = {
     "empty": ("x.csv", b"", 422, "bad-file"),
-    "truncated gzip": ("x.csv.gz", gzip.compress(CSV.encode())[:-10], 422, "bad-file"),
+    "truncated gzip": ("x.csv.gz", gzip.compress(CSV.encode(), mtime=0)[:-10], 422, "bad-file"),
     "truncated parquet": ("x.parquet", parquet()[:-30], 422, "bad-file"),
     "wrong columns": ("x.csv", b"a,b\n1,2\n", 422, "bad-file"),
     "unknown kind": ("x.xlsx", b"PK", 415, "wrong-media-type"),

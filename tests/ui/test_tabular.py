@@ -96,7 +96,7 @@ def test_parquet_is_split_by_rows() -> None:
         ("a.csv", HEADER + b'1,"open\n' + b"x\n" * 60_000, "Row 1 of a.csv opens a quote"),
         ("a.csv", HEADER + ROWS[0] + b'1,"open', "Row 2 of a.csv opens a quote"),
         ("a.csv", HEADER + b"\xff\xfe\n", "not written in UTF-8"),
-        ("a.csv.gz", gzip.compress(HEADER + b"".join(ROWS))[:-12], "damaged gzip"),
+        ("a.csv.gz", gzip.compress(HEADER + b"".join(ROWS), mtime=0)[:-12], "damaged gzip"),
         ("a.csv.gz", HEADER, "damaged gzip"),
         ("a.parquet", HEADER, "cannot be read as Parquet"),
         ("a.parquet", parquet(3)[:-9], "cannot be read as Parquet"),
