@@ -4,7 +4,7 @@
 
 One incident is a raw dictionary with the portal's headings, to a finished answer, on one
 thread. The batch is simulated rows in memory, on all cores; its answers must equal those
-given one by one, or the program fails. Must be (issue 2): median of one at most 3 ms,
+given one by one, or the program fails. Bounds: median of one at most 3 ms,
 the batch at least 20,000 rows/s.
 """
 

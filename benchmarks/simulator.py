@@ -2,7 +2,7 @@
 
     python benchmarks/simulator.py [rows] [csv|csv.gz|parquet]
 
-Must be under 30 s and 2 GB for 1,000,000 rows as CSV (issue 2).
+Bounds: under 30 s and 2 GB for 1,000,000 rows as CSV.
 """
 
 from __future__ import annotations
