@@ -150,15 +150,6 @@ def test_a_summary_is_what_a_script_wants(trained: Trained) -> None:
     assert told["metrics"]["report_accuracy"] == trained.evaluation.best.scores.accuracy
 
 
-def test_a_file_is_written_at_once_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "x.txt"
-    pipeline.write_text(path, "one")
-    with pytest.raises(UnicodeEncodeError):
-        pipeline.write_text(path, "\udcff")
-    assert path.read_text() == "one"
-    assert tree(tmp_path) == {"a", "a/x.txt"}
-
-
 def test_a_run_knows_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert pipeline.git_commit() == "unknown"

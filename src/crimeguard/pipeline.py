@@ -25,6 +25,7 @@ from crimeguard.evaluate.training_report import figures, training_report
 from crimeguard.ingest.frame import Reading
 from crimeguard.ingest.snapshot import Snapshot, write_snapshot
 from crimeguard.ingest.source import read_file
+from crimeguard.ingest.writer import write_text
 from crimeguard.registry.bundle import Bundle, write_bundle
 from crimeguard.registry.golden import golden_answers
 from crimeguard.train.fit import fit_model
@@ -204,17 +205,6 @@ def git_commit() -> str:
         cwd=here, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return asked.stdout.strip() or "unknown"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file at once or not at all, in a folder that is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def labelled(data: Path, *, drop_bad: bool = False) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from crimeguard.domain.errors import CrimeGuardError, UsageError
 from crimeguard.ingest import simulator
 from crimeguard.ingest.simulator import simulate
 from crimeguard.ingest.source import read_file
-from crimeguard.ingest.writer import write_export
+from crimeguard.ingest.writer import write_export, write_text
 
 
 def broken() -> Iterator[pl.DataFrame]:
@@ -60,3 +60,12 @@ def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CrimeGuardError, match="cannot be written"):
         write_export(simulate(5, seed=1), tmp_path / "file" / "rows.csv")
+
+
+def test_a_file_is_written_at_once_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x.txt"
+    write_text(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\udcff")
+    assert path.read_text() == "one"
+    assert {str(made.relative_to(tmp_path)) for made in tmp_path.rglob("*")} == {"a", "a/x.txt"}

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from crimeguard.cli.console import console, emit, progress
-from crimeguard.cli.simulate import parse_day
+from crimeguard.cli.options import OnBad, OnBadOption, parse_day
 from crimeguard.cli.train import tell_scores
-from crimeguard.cli.validate import OnBad
 
 
 def evaluate(
@@ -22,9 +21,7 @@ def evaluate(
     since: Annotated[str | None, typer.Option(metavar="DATE", help="First day to score.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Last day to score.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
-    on_bad: Annotated[
-        OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
-    ] = OnBad.REFUSE,
+    on_bad: OnBadOption = OnBad.REFUSE,
     as_json: Annotated[bool, typer.Option("--json", help="Write the scores to stdout.")] = False,
 ) -> None:
     """Score a bundle at every information level.
@@ -42,7 +39,8 @@ def evaluate(
     from crimeguard.evaluate.checks import run_checks
     from crimeguard.evaluate.evaluation import evaluate_model
     from crimeguard.evaluate.training_report import training_report
-    from crimeguard.pipeline import labelled, write_text
+    from crimeguard.ingest.writer import write_text
+    from crimeguard.pipeline import labelled
     from crimeguard.serve.locate import load_bundle
     from crimeguard.settings import Settings
     from crimeguard.train.params import params_from_dict

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crimeguard.cli.console import console, emit, progress
-from crimeguard.cli.validate import OnBad
+from crimeguard.cli.options import OnBad, OnBadOption
 
 
 def prepare(
@@ -16,9 +16,7 @@ def prepare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the snapshot; default: CRIMEGUARD_HOME.")
     ] = None,
-    on_bad: Annotated[
-        OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
-    ] = OnBad.REFUSE,
+    on_bad: OnBadOption = OnBad.REFUSE,
     as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
 ) -> None:
     """Validate incidents and store them as an immutable snapshot.

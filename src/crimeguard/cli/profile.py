@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crimeguard.cli.console import console, emit, progress
-from crimeguard.cli.simulate import parse_day
+from crimeguard.cli.options import parse_day
 from crimeguard.domain.errors import DataError
 
 

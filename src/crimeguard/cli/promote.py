@@ -27,11 +27,11 @@ def promote(
     archived. A running API follows by itself.
     """
     from crimeguard.registry.life import promote_version
-    from crimeguard.registry.store import Registry
+    from crimeguard.registry.store import open_registry
     from crimeguard.settings import Settings
 
     settings = Settings.load()
-    registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
+    registry = open_registry(settings)
     number, replaced = promote_version(registry, settings.home / "bundles", version)
     if as_json:
         emit({"version": number, "stage": "production", "replaced": replaced})

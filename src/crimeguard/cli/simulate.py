@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from crimeguard.cli.console import console, emit, progress
+from crimeguard.cli.options import parse_day
 
 
 def simulate(
@@ -66,11 +66,3 @@ def simulate(
               "drifts": told})  # fmt: skip
     else:
         console.print(f"{written:,} incidents in {out}", markup=False, soft_wrap=True)
-
-
-def parse_day(text: str) -> dt.date:
-    """Read a day given on the command line; BadParameter if it is none."""
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date (YYYY-MM-DD)") from None

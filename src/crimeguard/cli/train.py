@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crimeguard.cli.console import console, emit, progress
-from crimeguard.cli.simulate import parse_day
-from crimeguard.cli.validate import OnBad
+from crimeguard.cli.options import OnBad, OnBadOption, parse_day
 
 if TYPE_CHECKING:
     from crimeguard.evaluate.evaluation import Evaluation
@@ -30,9 +29,7 @@ def train(
     params: Annotated[
         Path | None, typer.Option(help="Parameters; default: params.yaml here, if there is one.")
     ] = None,
-    on_bad: Annotated[
-        OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
-    ] = OnBad.REFUSE,
+    on_bad: OnBadOption = OnBad.REFUSE,
     as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
 ) -> None:
     """Train on incidents up to a date, and score on those after it.
@@ -71,7 +68,7 @@ def run(
     """Prepare, train, register and promote, with progress; return the outcome."""
     from crimeguard.pipeline import prepare, register, summary
     from crimeguard.pipeline import train as fit
-    from crimeguard.registry.store import Registry
+    from crimeguard.registry.store import open_registry
 
     with progress(quiet=quiet) as bars:
         task = bars.add_task("starting", total=None)
@@ -85,7 +82,7 @@ def run(
             train_until=train_until, test_until=test_until, progress=show,
         )  # fmt: skip
         bars.update(task, description="register", total=None)
-        registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
+        registry = open_registry(settings)
         version = register(trained, prepared.snapshot, registry)
         if trained.passed:
             registry.promote(version)

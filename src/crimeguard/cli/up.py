@@ -65,10 +65,10 @@ def up(
 
 def _ensure_model(settings: Settings, data: Path | None, rows: int) -> None:
     from crimeguard.cli.train import run
-    from crimeguard.registry.store import PRODUCTION, Registry
+    from crimeguard.registry.store import PRODUCTION, open_registry
     from crimeguard.train.params import load_params
 
-    registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
+    registry = open_registry(settings)
     if data is None and registry.version_of(PRODUCTION) is not None:
         console.print("a model is in production already; `crimeguard train` makes another",
                       markup=False)  # fmt: skip

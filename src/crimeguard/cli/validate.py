@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from crimeguard.cli.console import console, emit, progress
+from crimeguard.cli.options import OnBad, OnBadOption
 from crimeguard.domain.errors import CrimeGuardError
-
-
-class OnBad(StrEnum):
-    """What becomes of rows with a value that cannot be understood."""
-
-    REFUSE = "refuse"
-    DROP = "drop"
 
 
 def validate(
     data: Annotated[Path, typer.Argument(help="CSV, CSV.gz or Parquet in the 28-column form.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write the report to stdout.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page, too.")] = None,
-    on_bad: Annotated[
-        OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
-    ] = OnBad.REFUSE,
+    on_bad: OnBadOption = OnBad.REFUSE,
     labels: Annotated[
         bool, typer.Option(help="Whether every row must have a crime code (Crm Cd).")
     ] = True,

@@ -56,6 +56,18 @@ class Columns:
     def __len__(self) -> int:
         return len(self.level)
 
+    @property
+    def weekday(self) -> Ints:
+        """Day of the week of the occurrence, Monday is 0."""
+        return (self.day + 3) % 7  # 1970-01-01 was a Thursday
+
+    @property
+    def day_of_month(self) -> Ints:
+        """Day of the month of the occurrence, 1 to 31."""
+        dates = self.day.astype("datetime64[D]")
+        of_month: Ints = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
+        return of_month
+
     @classmethod
     def from_incidents(cls, incidents: Sequence[Incident]) -> Columns:
         """Lay out incidents that came one by one."""

@@ -145,7 +145,7 @@ def _offsets(counts: NDArray[np.integer]) -> Ints:
 def _atoms(columns: Columns) -> dict[str, Ints]:
     timed = columns.time_occ != MISSING
     hour = np.where(timed, columns.time_occ // 100, 24)
-    weekday = (columns.day + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    weekday = columns.weekday
     return {
         "hour": hour,
         "shift": hour // 3,
@@ -155,7 +155,7 @@ def _atoms(columns: Columns) -> dict[str, Ints]:
         "placeholder": np.where(columns.time_occ == 1200, 1, np.where(columns.time_occ == 1, 2, 0)),
         "weekday": weekday,
         "weekend": (weekday > 4).astype(np.int64),
-        "first_of_month": (_day_of_month(columns.day) == 1).astype(np.int64),
+        "first_of_month": (columns.day_of_month == 1).astype(np.int64),
         "area": columns.area + 1,
         "district": columns.rpt_dist_no + 1,
         "premise": columns.premis_cd + 1,
@@ -179,12 +179,6 @@ def _minute_kind(minute: Ints) -> Ints:
     for value, name in ((0, 0), (1, 1), (15, 2), (30, 3), (45, 4)):
         kind[minute == value] = name
     return kind
-
-
-def _day_of_month(day: Ints) -> Ints:
-    dates = day.astype("datetime64[D]")
-    of_month: Ints = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
-    return of_month
 
 
 def _delay_band(delay: Ints) -> Ints:

@@ -56,13 +56,12 @@ class DenseTable:
     def _fields(self, columns: Columns) -> list[NDArray[Any]]:
         timed = columns.time_occ != MISSING
         hour, minute = np.divmod(columns.time_occ, 100)
-        dates = columns.day.astype("datetime64[D]")
         reported = columns.level >= int(InformationLevel.REPORT)
         return [
             np.where(timed, hour + minute / 60, np.nan),
             np.where(timed, minute, np.nan),
-            (columns.day + 3) % 7,
-            (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1,
+            columns.weekday,
+            columns.day_of_month,
             columns.crossed,
             columns.lat,
             columns.lon,

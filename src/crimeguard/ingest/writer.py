@@ -42,14 +42,15 @@ def write_export(
             if on_progress:
                 on_progress(frame.height)
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            write(counted(), file)
-    except OSError as error:
-        raise CrimeGuardError(f"{path} cannot be written.", why=f"{error.strerror}.",
-                              fix="Choose a folder that can be written to.") from None  # fmt: skip
+    with replacing(path) as file:
+        write(counted(), file)
     return done
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text at once or not at all, in a folder that is made if need be."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def _writer(path: Path) -> Callable[[Iterator[pl.DataFrame], IO[bytes]], None]:
@@ -63,7 +64,21 @@ def _writer(path: Path) -> Callable[[Iterator[pl.DataFrame], IO[bytes]], None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place when all went well."""
+    """Open a file beside `path` that takes its place when all went well.
+
+    The folder is made if need be; CrimeGuardError if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(path) as file:
+            yield file
+    except OSError as error:
+        raise CrimeGuardError(f"{path} cannot be written.", why=f"{error.strerror}.",
+                              fix="Choose a folder that can be written to.") from None  # fmt: skip
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[IO[bytes]]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -5,6 +5,7 @@ A bundle that answers them otherwise, on whatever machine, is not served.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from crimeguard.domain.errors import BundleError, DataError
 from crimeguard.domain.incident import Incident
 from crimeguard.features.columns import Columns
+from crimeguard.registry.bundle import Bundle
 from crimeguard.train.model import Model
 
 _PLACE: Final = {"DATE OCC": "03/10/2023", "TIME OCC": "2130", "AREA": "12",
@@ -32,6 +34,13 @@ TOLERANCE: Final = 1e-4
 def golden_answers(model: Model) -> dict[str, Any]:
     """Return the records and the probabilities that a model gives them."""
     return {"records": list(RECORDS), "probabilities": _answer(model, RECORDS).tolist()}
+
+
+def load_checked(folder: Path) -> Bundle:
+    """Verify a bundle byte by byte and by its golden rows; BundleError says what is wrong."""
+    bundle = Bundle.load(folder)
+    check_golden(bundle.model, bundle.golden)
+    return bundle
 
 
 def check_golden(model: Model, golden: dict[str, Any]) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from crimeguard.domain.errors import RegistryError
 from crimeguard.evaluate.checks import checks_of_card, require
-from crimeguard.registry.bundle import Bundle
-from crimeguard.registry.golden import check_golden
+from crimeguard.registry.golden import load_checked
 from crimeguard.registry.store import STAGING, Registry
 
 
@@ -25,7 +24,6 @@ def promote_version(
         raise RegistryError("There is no version in staging.",
                             fix="Run `crimeguard train`, or name a version.")  # fmt: skip
     folder = registry.fetch_version(number, into=bundles)
-    bundle = Bundle.load(folder)
-    check_golden(bundle.model, bundle.golden)
+    bundle = load_checked(folder)
     require(checks_of_card(bundle.card))
     return number, registry.promote(number)

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from crimeguard.domain.errors import BundleError, RegistryError
 from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
+from crimeguard.settings import Settings
 
 STAGING: Final = "staging"
 PRODUCTION: Final = "production"
@@ -238,6 +239,11 @@ class Registry:
                                 why=f"{type(error).__name__}: {_public(_first_line(error))}",
                                 fix="Check MLFLOW_TRACKING_URI and that the server runs; what is "
                                 "served goes on being served.") from error  # fmt: skip
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open the registry that the settings name; an embedded one is made if need be."""
+    return Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
 
 
 def _quiet_mlflow() -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crimeguard.domain.errors import BundleError
 from crimeguard.registry.bundle import Bundle
-from crimeguard.registry.golden import check_golden
+from crimeguard.registry.golden import load_checked
 from crimeguard.settings import Settings
 
 
@@ -14,9 +14,7 @@ def load_bundle(folder: Path | None, settings: Settings) -> Bundle:
     """Load and check a bundle; without a folder, the one that alias `production` names."""
     if folder is None:
         folder = _in_production(settings)
-    bundle = Bundle.load(folder)
-    check_golden(bundle.model, bundle.golden)
-    return bundle
+    return load_checked(folder)
 
 
 def _in_production(settings: Settings) -> Path:

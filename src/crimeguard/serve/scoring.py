@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from crimeguard.domain.errors import CrimeGuardError, UsageError
+from crimeguard.domain.errors import UsageError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.ingest.writer import replacing
@@ -78,15 +78,10 @@ def write_predictions(table: pl.DataFrame, path: Path) -> None:
     """Write a table as CSV, CSV.gz or Parquet, by the ending of the path."""
     require_ending(path)
     name = path.name.lower()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            if name.endswith(".parquet"):
-                table.write_parquet(file)
-            elif name.endswith(".gz"):
-                file.write(gzip.compress(table.write_csv().encode(), 3, mtime=0))
-            else:
-                table.write_csv(file)
-    except OSError as error:
-        raise CrimeGuardError(f"{path} cannot be written.", why=f"{error.strerror}.",
-                              fix="Choose a folder that can be written to.") from None  # fmt: skip
+    with replacing(path) as file:
+        if name.endswith(".parquet"):
+            table.write_parquet(file)
+        elif name.endswith(".gz"):
+            file.write(gzip.compress(table.write_csv().encode(), 3, mtime=0))
+        else:
+            table.write_csv(file)

@@ -60,13 +60,10 @@ def run(
 
 def load(path: Path) -> Predicts:
     """Verify the bundle in a folder, its golden rows too, and make its predictor."""
-    from crimeguard.registry.bundle import Bundle
-    from crimeguard.registry.golden import check_golden
+    from crimeguard.registry.golden import load_checked
     from crimeguard.serve.predictor import Predictor
 
-    bundle = Bundle.load(path)
-    check_golden(bundle.model, bundle.golden)
-    return Predictor(bundle)
+    return Predictor(load_checked(path))
 
 
 def connect(uri: str) -> Names:
