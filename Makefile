@@ -12,16 +12,19 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help up test check lint types contracts lock clean
+.PHONY: help up demo test check lint types contracts lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
 
-up: $(VENV)/.up ## set up, make data, train, register, serve API and console
+up: $(VENV)/.up $(VENV)/.deepchecks ## set up, make data, train, register, serve API and console
 	$(BIN)/crimeguard up
 
-test: $(VENV)/.dev ## set up and run the tests
+demo: $(VENV)/.up $(VENV)/.deepchecks ## set up and go once around the loop: drift, alarm, retraining, rollback
+	$(BIN)/crimeguard demo
+
+test: $(VENV)/.dev $(VENV)/.deepchecks ## set up and run the tests
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 check: lint types contracts ## lint, types and architecture contracts
@@ -43,6 +46,9 @@ lock: $(UV) ## compile the locked requirements anew from pyproject.toml
 	    --group $$group pyproject.toml --output-file requirements/$$group.txt || exit 1; \
 	  [ $$group != dev ] || grep -oE '^[a-z0-9._-]+==[^ ]+' requirements/dev.txt > requirements/pins.txt; \
 	done
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --group deepchecks pyproject.toml --output-file requirements/deepchecks.txt
 
 clean: ## remove the environment and all state
 	rm -rf $(VENV) .crimeguard
@@ -58,6 +64,12 @@ $(UV): requirements/uv.txt
 $(VENV)/.up: $(UV) requirements/up.txt pyproject.toml
 	$(INSTALL) requirements/$$(test -e $(VENV)/.dev && echo dev || echo up).txt
 	$(SELF)
+	@touch $@
+
+# The suite behind one gate wants other versions of everything: an environment of its own.
+$(VENV)/.deepchecks: $(UV) requirements/deepchecks.txt
+	$(PYTHON) -m venv $(VENV)/deepchecks
+	$(UV) pip sync --quiet --require-hashes --python $(VENV)/deepchecks/bin/python requirements/deepchecks.txt
 	@touch $@
 
 $(VENV)/.dev: $(UV) requirements/dev.txt pyproject.toml

@@ -16,7 +16,7 @@ class Settings:
     """Where state lives, and where the servers listen.
 
     CRIMEGUARD_HOME (default ./.crimeguard) holds all state: snapshots, bundles, the
-    registry. CRIMEGUARD_HOST and CRIMEGUARD_PORT are the API's address,
+    registry, records. CRIMEGUARD_HOST and CRIMEGUARD_PORT are the API's address,
     CRIMEGUARD_UI_PORT the console's; CRIMEGUARD_API_URL is where the console finds the
     API. MLFLOW_TRACKING_URI names another MLflow than the embedded one.
     CRIMEGUARD_MAX_BODY_BYTES bounds a request for single incidents,

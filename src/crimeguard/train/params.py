@@ -112,6 +112,62 @@ class CheckParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateParams:
+    """What a challenger must show before it replaces the champion.
+
+    `max_loss` is how much accuracy (and, in nats, log-loss) it may cost at most, at the
+    unfavourable end of the bootstrap interval; `max_slice_loss` the same for a slice of at
+    least `min_slice_rows` incidents. `max_latency_ratio` is against the champion,
+    `max_latency_ms` for one incident by itself. With `deepchecks` the suite of that name
+    has to pass as well.
+    """
+
+    confidence: float = 0.95
+    resamples: int = 1000
+    max_loss: float = 0.01
+    max_slice_loss: float = 0.05
+    min_slice_rows: int = 100
+    max_latency_ratio: float = 2.0
+    max_latency_ms: float = 50.0
+    max_bytes: int = 100_000_000
+    deepchecks: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorParams:
+    """When drift is told.
+
+    A score above `warning` is a warning, one above `critical` an alarm. A window holds the
+    predictions of the last `window_days`, at most the newest `max_rows`; below `min_rows`
+    nothing is said. Labels count once their prediction is `maturity_days` old, since they
+    do not arrive at random: what is cleared up at once is of other kinds.
+    """
+
+    warning: float = 0.3
+    critical: float = 0.5
+    window_days: float = 7.0
+    min_rows: int = 500
+    max_rows: int = 100_000
+    maturity_days: float = 7.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainParams:
+    """When a model is trained again.
+
+    At least `persistence` of the last `windows` verdicts must be critical, the last
+    training `cool_down_days` old, `min_new_rows` labelled incidents new since the
+    champion was trained, and fewer than `budget` trainings in the last 30 days.
+    """
+
+    persistence: int = 2
+    windows: int = 3
+    cool_down_days: float = 1.0
+    min_new_rows: int = 1000
+    budget: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """Everything that shapes a model beside its data."""
 
@@ -125,6 +181,9 @@ class Params:
     lightgbm: LightgbmParams = field(default_factory=LightgbmParams)
     neural: NeuralParams = field(default_factory=NeuralParams)
     checks: CheckParams = field(default_factory=CheckParams)
+    gates: GateParams = field(default_factory=GateParams)
+    monitor: MonitorParams = field(default_factory=MonitorParams)
+    retrain: RetrainParams = field(default_factory=RetrainParams)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, as `params.yaml` has them."""
@@ -139,6 +198,9 @@ _SECTIONS = {
     "lightgbm": LightgbmParams,
     "neural": NeuralParams,
     "checks": CheckParams,
+    "gates": GateParams,
+    "monitor": MonitorParams,
+    "retrain": RetrainParams,
 }
 
 
@@ -198,8 +260,10 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
     return cls(**values)
 
 
-_MAY_BE_ZERO = ("embargo_days", "seed")
-_AT_MOST_ONE = ("_share", "coverage", "max_ece", "min_macro_auc")
+_MAY_BE_ZERO = ("embargo_days", "seed", "maturity_days", "cool_down_days")
+_AT_MOST_ONE = (
+    "_share", "coverage", "max_ece", "min_macro_auc", "confidence", "warning", "critical",
+)  # fmt: skip
 
 
 def _in_range(key: str, value: float) -> bool:
