@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crimeguard.domain.errors import UsageError
@@ -22,6 +22,13 @@ class Settings:
     CRIMEGUARD_MAX_BODY_BYTES bounds a request for single incidents,
     CRIMEGUARD_MAX_UPLOAD_BYTES an uploaded file, CRIMEGUARD_MAX_BATCH_ROWS its rows;
     CRIMEGUARD_FOLLOW_SECONDS is how often the API looks at the registry.
+    CRIMEGUARD_ALERT_WEBHOOK, CRIMEGUARD_ALERT_SMTP_URL (with CRIMEGUARD_ALERT_FROM and
+    CRIMEGUARD_ALERT_TO) and CRIMEGUARD_ALERTMANAGER_URL are where alerts go; an alert that
+    still holds is told again after CRIMEGUARD_ALERT_REPEAT_HOURS.
+    CRIMEGUARD_RECORDS_URL names another database for predictions, labels and the ledger
+    than a file in `home`, CRIMEGUARD_LOG_DAYS is how long a prediction is kept.
+    CRIMEGUARD_DEEPCHECKS_PYTHON is the Python that has Deepchecks, by default the one that
+    `make` puts inside the environment.
     """
 
     home: Path = Path(".crimeguard")
@@ -34,6 +41,16 @@ class Settings:
     max_upload_bytes: int = 200_000_000
     max_batch_rows: int = 1_000_000
     follow_seconds: float = 10.0
+    # These addresses may carry passwords and tokens.
+    alert_webhook: str = field(default="", repr=False)
+    alert_smtp_url: str = field(default="", repr=False)
+    alert_from: str = ""
+    alert_to: str = ""
+    alertmanager_url: str = field(default="", repr=False)
+    alert_repeat_hours: float = 24.0
+    records_url: str = ""
+    log_days: int = 400
+    deepchecks_python: str = ""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -59,6 +76,11 @@ class Settings:
     def database(self) -> Path:
         """The file of the embedded MLflow."""
         return self.home.resolve() / "mlflow" / "mlflow.db"
+
+    @property
+    def records_uri(self) -> str:
+        """The database of predictions, labels and the ledger; by default a file in `home`."""
+        return self.records_url or f"sqlite:///{self.home.resolve() / 'records.db'}"
 
 
 VARIABLES = {

@@ -19,10 +19,19 @@ SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 
 def read_file(path: Path) -> Reading:
     """Read and repair one file of incidents; DataError says what is wrong with it."""
+    return read_bytes(_content(path), name=str(path))
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read one file as it is, whatever its columns; DataError says why it is no table."""
+    return _table(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     if path.is_dir():
         raise DataError(f"{path} is a folder.", fix="Name one file of incidents.")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise DataError(
             f"There is no file {path}.",
@@ -30,7 +39,6 @@ def read_file(path: Path) -> Reading:
         ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read.", why=f"{error.strerror}.") from None
-    return read_bytes(content, name=str(path))
 
 
 def read_bytes(content: bytes, *, name: str) -> Reading:

@@ -1,0 +1,1 @@
+"""What the loop remembers: predictions, their labels, and the ledger of every decision."""
