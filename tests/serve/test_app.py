@@ -14,7 +14,8 @@ from tests.serve.fakes import Client, FakePredictor, FakeRegistry
 def test_it_has_the_paths_of_the_design_and_no_others(client: Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/predict", "/predict/batch", "/model", "/health", "/livez", "/readyz", "/metrics"
+        "/predict", "/predict/batch", "/labels", "/model", "/health", "/livez", "/readyz",
+        "/metrics",
     }  # fmt: skip
 
 

@@ -1,25 +1,25 @@
 """The whole chain for real: `crimeguard serve` beside an MLflow whose alias moves."""
 
-import dataclasses
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
-import polars as pl
 import pytest
 
-from crimeguard import pipeline
 from crimeguard.cli.up import EXAMPLE
-from crimeguard.ingest.snapshot import write_snapshot
-from crimeguard.registry.store import Registry
+from crimeguard.registry.life import promote, rollback
 from crimeguard.settings import Settings
 from crimeguard.train.params import Params
+from tests.registry.versions import ACTOR, judged, sitting
 
 PATIENCE = 90  # seconds; importing MLflow takes several on a busy machine
 
@@ -55,30 +55,41 @@ def wait_for(ask: Callable[[], Any], wanted: Any) -> None:
     pytest.fail(f"still {found!r}, not {wanted!r}, after {PATIENCE} s")
 
 
-@pytest.mark.slow
-def test_a_promotion_and_a_way_back_are_followed_without_a_restart(
-    home: Callable[[], Settings], incidents: pl.DataFrame, tiny_params: Params
-) -> None:
-    settings = home()
-    registry = Registry(settings.tracking_uri, artifacts=settings.home / "mlflow" / "artifacts")
-    with serving(settings) as url:
-        wait_for(lambda: httpx.get(f"{url}/readyz").status_code, 200)
-        first = httpx.post(f"{url}/predict", json=EXAMPLE).json()
-        assert first["model_info"]["sha256"] == registry.versions()[0].sha256
+def answers(url: str) -> list[bytes]:
+    """Ask for some incidents, alone and together; identifiers are new every time."""
+    incidents = [{**EXAMPLE, "AREA": str(area)} for area in range(1, 8)]
+    asked = [("/predict", item) for item in incidents] + [("/predict/batch", incidents)]
+    bodies = [httpx.post(url + path, json=body).raise_for_status().content for path, body in asked]
+    return [
+        re.sub(rb'"prediction_id":"[0-9a-f]{32}"', b'"prediction_id":""', body) for body in bodies
+    ]
 
-        other = dataclasses.replace(tiny_params, seed=tiny_params.seed + 1)
-        snapshot = write_snapshot(incidents, settings.home, source="tests")
-        trained = pipeline.train(snapshot, other, settings.home)
-        version = pipeline.register(trained, snapshot, registry)
-        assert version == "2"
-        registry.promote(version)
+
+@pytest.mark.slow
+def test_a_promotion_is_followed_and_after_a_rollback_the_answers_are_the_same_bytes(
+    three_versions: Path, use_home: Callable[[Path], Settings], tiny_params: Params
+) -> None:
+    settings = use_home(three_versions)
+    with sitting(settings, tiny_params) as court, serving(settings) as url:
+        old, new = (court.registry.sha256_of(number) for number in ("1", "2"))
 
         def served() -> str:
-            answer = httpx.post(f"{url}/predict", json=EXAMPLE).json()
-            return str(answer["model_info"]["sha256"])
+            return str(httpx.get(f"{url}/health").json()["model_info"]["sha256"])
 
-        wait_for(served, trained.bundle.sha256)
-        registry.promote("1")
-        wait_for(served, first["model_info"]["sha256"])
-        again = httpx.post(f"{url}/predict", json=EXAMPLE).json()
-        assert again["probabilities"] == first["probabilities"]
+        wait_for(lambda: httpx.get(f"{url}/readyz").status_code, 200)
+        assert served() == old
+        before = answers(url)
+
+        promote(court, "2", judged(court, "2"), ACTOR)
+        wait_for(served, new)
+        between = answers(url)
+        assert all(one != other for one, other in zip(before, between, strict=True))
+        assert shares(between) != shares(before)
+
+        rollback(court, ACTOR)
+        wait_for(served, old)
+        assert answers(url) == before
+
+
+def shares(bodies: list[bytes]) -> list[dict[str, float]]:
+    return [json.loads(body)["probabilities"] for body in bodies[:-1]]

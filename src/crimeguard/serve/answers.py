@@ -64,6 +64,15 @@ class BatchAnswer(_Answer):
     model_info: ModelInfo
 
 
+class LabelsAnswer(_Answer):
+    """What became of the labels."""
+
+    accepted: int = Field(ge=0, description="Labels that were stored.")
+    unchanged: int = Field(
+        ge=0, description="Labels that say what was known already; they are not stored again."
+    )
+
+
 class RegistryAnswer(_Answer):
     """How the following of the model registry goes."""
 

@@ -10,12 +10,22 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 import crimeguard
-from crimeguard.serve import openapi, problem, routes_docs, routes_predict, routes_state
+from crimeguard.records.ledger import Ledger
+from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.serve import (
+    openapi,
+    problem,
+    routes_docs,
+    routes_labels,
+    routes_predict,
+    routes_state,
+)
 from crimeguard.serve.envelope import Envelope
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.metrics import Measured, Metrics
 from crimeguard.serve.service import Service
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.verdicts import Verdicts
 from crimeguard.settings import Settings
 
 DESCRIPTION = (
@@ -24,7 +34,12 @@ DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings, slot: Slot, follower: Follower | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    slot: Slot,
+    follower: Follower | None = None,
+    log: PredictionLog | None = None,
+) -> FastAPI:
     """Put the API together.
 
     Parameters
@@ -36,9 +51,17 @@ def create_app(settings: Settings, slot: Slot, follower: Follower | None = None)
     follower
         Keeps the slot up to date; started and stopped with the app. None serves what the
         slot holds for good.
+    log
+        Keeps every prediction before it is answered; started and closed by the caller.
+        None, for tests, keeps none.
     """
     metrics = Metrics(slot)
-    service = Service(settings, slot, metrics, follower)
+    verdicts = None
+    if log is not None:
+        log.observer = metrics
+        verdicts = Verdicts(Ledger(log.database), slot)
+        metrics.registry.register(verdicts)
+    service = Service(settings, slot, metrics, follower, log, verdicts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,7 +77,7 @@ def create_app(settings: Settings, slot: Slot, follower: Follower | None = None)
     )  # fmt: skip
     app.state.service = service
     problem.install(app)
-    for routes in (routes_predict, routes_state, routes_docs):
+    for routes in (routes_predict, routes_labels, routes_state, routes_docs):
         app.include_router(routes.router)
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
     return app

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, Floats
+from crimeguard.records.entry import Entry, entries_of
+from crimeguard.records.identifier import new_ids
 from crimeguard.serve.slot import Predicts, model_info
 from crimeguard.serve.table import prediction_table
 
@@ -22,27 +23,37 @@ _STEP: Final = 16_384  # incidents scored at once, and rows written at once
 _LEVELS: Final = tuple(level.label for level in InformationLevel)
 
 
+def _forgotten(start: int, stop: int) -> Sequence[str]:
+    return ["{}"] * (stop - start)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Incidents to score, in input order.
 
     `dr_no` holds the portal's number of each, None where there is none; `ignored` the
-    fields or columns that were given and not used.
+    fields or columns that were given and not used. `texts` writes the incidents from a
+    place up to another as JSON objects, for the log.
     """
 
     columns: Columns
     dr_no: Sequence[str | None] | pl.Series
     ignored: tuple[str, ...] = ()
+    texts: Callable[[int, int], Sequence[str]] = _forgotten
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A batch with its probabilities (n, 15) and membership in the prediction sets (n, 15)."""
+    """A batch with its probabilities (n, 15) and membership in the prediction sets (n, 15).
+
+    `ids` are the identifiers of the n predictions.
+    """
 
     batch: Batch
     probabilities: Floats
     inside: NDArray[np.bool_]
     info: dict[str, str]
+    ids: Sequence[str]
 
     @property
     def rows(self) -> int:
@@ -63,6 +74,14 @@ class Scored:
             category, level = divmod(int(pair), len(_LEVELS))
             yield CATEGORIES[category], _LEVELS[level], int(numbers[pair])
 
+    def entries(self, start: int, stop: int) -> list[Entry]:
+        """Return what the log keeps of the rows from `start` up to `stop`."""
+        return entries_of(
+            self.probabilities[start:stop], self.batch.columns.level[start:stop],
+            self.batch.texts(start, stop), bundle=self.info["sha256"],
+            dr_no=self.batch.dr_no[start:stop], ids=self.ids[start:stop],
+        )  # fmt: skip
+
 
 def score(batch: Batch, predictor: Predicts) -> Scored:
     """Predict a whole batch with one bundle."""
@@ -73,8 +92,9 @@ def score(batch: Batch, predictor: Predicts) -> Scored:
         probabilities.append(predictor.predict_columns(part))
         inside.append(predictor.bundle.model.prediction_sets(probabilities[-1], part))
     return Scored(
-        batch, np.concatenate(probabilities), np.concatenate(inside), model_info(predictor.bundle)
-    )
+        batch, np.concatenate(probabilities), np.concatenate(inside),
+        model_info(predictor.bundle), new_ids(len(columns)),
+    )  # fmt: skip
 
 
 def as_csv(scored: Scored) -> Iterator[bytes]:
@@ -115,5 +135,5 @@ def _row(scored: Scored, place: int) -> dict[str, Any]:
         "probabilities": dict(zip(CATEGORIES, probabilities.tolist(), strict=True)),
         "prediction_set": [CATEGORIES[other] for other in order if inside[other]],
         "information_level": _LEVELS[scored.batch.columns.level[place]],
-        "prediction_id": uuid.uuid4().hex,
+        "prediction_id": scored.ids[place],
     }

@@ -52,6 +52,18 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self._log_rows = Counter(
+            "crimeguard_log_rows", "Predictions committed to the log.", registry=self.registry
+        )
+        self._log_seconds = Histogram(
+            "crimeguard_log_commit_seconds", "Time of one transaction of the log.",
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._log_failures = Counter(
+            "crimeguard_log_failures", "Transactions of the log that failed.",
+            registry=self.registry,
+        )  # fmt: skip
+
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._requests.labels(route, method, str(status)).inc()
@@ -64,6 +76,15 @@ class Metrics:
     def count_batch(self, rows: int) -> None:
         """Count one batch of `rows` incidents."""
         self._batch_rows.observe(rows)
+
+    def committed(self, rows: int, seconds: float) -> None:
+        """Count predictions that are safe in the log."""
+        self._log_rows.inc(rows)
+        self._log_seconds.observe(seconds)
+
+    def failed(self) -> None:
+        """Count a transaction of the log that failed."""
+        self._log_failures.inc()
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.field import BY_NAME, CANONICAL_NAMES
 from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.domain.level import InformationLevel
@@ -115,6 +116,31 @@ BATCH_BODY: Final = {
         "text/csv": {"schema": {"type": "string"}, "example": _CSV_EXAMPLE},
     },
 }
+_LABEL_EXAMPLE: Final = {"prediction_id": "0" * 32, "category": "robbery"}
+_CODE_EXAMPLE: Final = {"prediction_id": "0" * 32, "crm_cd": 210}
+LABELS_BODY: Final = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "oneOf": [
+                    {"$ref": "#/components/schemas/Label"},
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": 10_000,
+                        "items": {"$ref": "#/components/schemas/Label"},
+                    },
+                ]
+            },
+            "examples": {
+                "category": {"summary": "A category", "value": _LABEL_EXAMPLE},
+                "code": {"summary": "A crime code", "value": _CODE_EXAMPLE},
+                "many": {"summary": "Several", "value": [_LABEL_EXAMPLE, _CODE_EXAMPLE]},
+            },
+        }
+    },
+}
 
 
 def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
@@ -139,6 +165,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Incident"] = incident_schema()
+        schemas["Label"] = label_schema()
         problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs")
         schemas["ProblemAnswer"] = problem
@@ -165,6 +192,36 @@ def incident_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "allOf": [_one_of("date_occ"), _one_of("area", "rpt_dist_no", "lat")],
         "examples": [HEADINGS_EXAMPLE, NAMES_EXAMPLE],
+    }
+
+
+def label_schema() -> dict[str, Any]:
+    """Return the JSON schema of one label."""
+    return {
+        "type": "object",
+        "title": "Label",
+        "description": "What a prediction should have been: a category, a crime code, or both if "
+        "they agree.",
+        "properties": {
+            "prediction_id": {
+                "type": "string",
+                "pattern": "^[0-9a-f]{32}$",
+                "description": "The `prediction_id` of an answer.",
+            },
+            "category": {
+                "type": ["string", "null"],
+                "enum": [*CATEGORIES, None],
+                "description": "The true category.",
+            },
+            "crm_cd": {
+                "type": ["integer", "null"],
+                "description": "The crime code (`Crm Cd`), which leads to the category.",
+            },
+        },
+        "required": ["prediction_id"],
+        "anyOf": [{"required": ["category"]}, {"required": ["crm_cd"]}],
+        "additionalProperties": False,
+        "examples": [_LABEL_EXAMPLE, _CODE_EXAMPLE],
     }
 
 

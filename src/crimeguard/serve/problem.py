@@ -76,6 +76,14 @@ BAD_FILE: Final = Kind(
 BAD_QUERY: Final = Kind(
     "bad-query", 422, "The query cannot be read", "A parameter behind the `?` has no such value."
 )
+BAD_LABEL: Final = Kind(
+    "bad-label", 422, "The label cannot be read",
+    "The JSON is well-formed but does not describe labels; `errors` points at each value.",
+)  # fmt: skip
+NO_PREDICTION: Final = Kind(
+    "unknown-prediction", 404, "There is no such prediction",
+    "A `prediction_id` is not in the log, or no longer; no label of the request was stored.",
+)  # fmt: skip
 BROKEN: Final = Kind(
     "internal", 500, "The server failed",
     "A fault of this server; its log says more under the request id.",
@@ -87,9 +95,13 @@ NO_MODEL: Final = Kind(
 BUSY: Final = Kind(
     "busy", 503, "The server is busy", "All workers are taken and the queue is full; ask again."
 )
+NO_LOG: Final = Kind(
+    "no-log", 503, "The prediction log cannot be written",
+    "No prediction is answered that is not in the log, and no label is taken; ask again.",
+)  # fmt: skip
 KINDS: Final = (
     NOT_JSON, BAD_FORM, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_FILE,
-    BAD_QUERY, BROKEN, NO_MODEL, BUSY,
+    BAD_QUERY, BAD_LABEL, NO_PREDICTION, BROKEN, NO_MODEL, BUSY, NO_LOG,
 )  # fmt: skip
 
 

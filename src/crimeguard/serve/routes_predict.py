@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,9 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from crimeguard.domain.level import InformationLevel
 from crimeguard.domain.prediction import Prediction
 from crimeguard.features.columns import Columns
+from crimeguard.records.entry import Entry
 from crimeguard.serve import incident, openapi
 from crimeguard.serve.answers import BatchAnswer, PredictionAnswer
-from crimeguard.serve.batch import Batch, as_csv, as_json, score
+from crimeguard.serve.batch import Batch, Scored, as_csv, as_json, score
 from crimeguard.serve.body import (
     limited,
     parse_json,
@@ -31,6 +31,7 @@ from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BAD_QUERY,
     BUSY,
+    NO_LOG,
     NO_MODEL,
     NOT_JSON,
     TOO_LARGE,
@@ -38,6 +39,7 @@ from crimeguard.serve.problem import (
     Flaw,
     Problem,
 )
+from crimeguard.serve.remember import as_received, remember, remember_batch, single_entry
 from crimeguard.serve.service import service_of
 from crimeguard.serve.slot import Served, model_info
 from crimeguard.serve.upload import SUFFIX_OF_TYPE, file_name, read_upload
@@ -55,7 +57,9 @@ _FORM: Final = "multipart/form-data"
     "/predict",
     summary="Predict one incident",
     response_model=PredictionAnswer,
-    responses=openapi.problems(NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, NO_MODEL, BUSY),
+    responses=openapi.problems(
+        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG
+    ),
     openapi_extra={"requestBody": openapi.SINGLE_BODY},
 )
 async def predict(request: Request) -> Response:
@@ -69,13 +73,16 @@ async def predict(request: Request) -> Response:
     require_media_type(request, _JSON)
     body = await read_body(request, service.settings.max_body_bytes)
 
-    def job() -> tuple[bytes, Prediction]:
-        asked = incident.read_one(parse_json(body))
+    def job() -> tuple[bytes, Prediction, Entry]:
+        record = parse_json(body)
+        asked = incident.read_one(record)
         prediction = predictor.predict([asked.incident])[0]
-        document = _single(prediction, predictor.bundle, asked.ignored)
-        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), prediction
+        row = single_entry(prediction, predictor.bundle.sha256, record, asked.dr_no)
+        document = _single(prediction, predictor.bundle, asked.ignored, row.id)
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), prediction, row
 
-    content, prediction = await service.singles.run(job)
+    content, prediction, row = await service.singles.run(job)
+    await remember(service.log, row)
     service.metrics.count_predictions(prediction.category, prediction.level.label)
     return Response(content, media_type=_JSON)
 
@@ -88,7 +95,7 @@ async def predict(request: Request) -> Response:
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
         **openapi.problems(
             NOT_JSON, BAD_FORM, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_FILE, BAD_QUERY,
-            NO_MODEL, BUSY,
+            NO_MODEL, BUSY, NO_LOG,
         ),
     },
     openapi_extra={
@@ -108,7 +115,13 @@ async def predict_batch(request: Request) -> Response:
     predictor = service.slot.require()
     level = _level(request)
     read = await _reader(request, service.settings, level)
-    scored = await service.batches.run(lambda: score(read(), predictor))
+
+    def job() -> Scored:
+        scored = score(read(), predictor)
+        remember_batch(service.log, scored)
+        return scored
+
+    scored = await service.batches.run(job)
     service.metrics.count_batch(scored.rows)
     for category, label, number in scored.counts():
         service.metrics.count_predictions(category, label, number)
@@ -117,7 +130,9 @@ async def predict_batch(request: Request) -> Response:
     return StreamingResponse(as_json(scored), media_type=_JSON)
 
 
-def _single(prediction: Prediction, bundle: Served, ignored: tuple[str, ...]) -> dict[str, Any]:
+def _single(
+    prediction: Prediction, bundle: Served, ignored: tuple[str, ...], identifier: str
+) -> dict[str, Any]:
     return {
         "prediction": prediction.category,
         "confidence": prediction.confidence,
@@ -125,7 +140,7 @@ def _single(prediction: Prediction, bundle: Served, ignored: tuple[str, ...]) ->
         "prediction_set": prediction.prediction_set,
         "information_level": prediction.level.label,
         "model_info": model_info(bundle),
-        "prediction_id": uuid.uuid4().hex,
+        "prediction_id": identifier,
         "ignored_fields": ignored,
     }
 
@@ -166,10 +181,14 @@ async def _reader(
 
 
 def _listed(body: bytes, level: InformationLevel | None) -> Batch:
-    asked = incident.read_many(parse_json(body), most=MOST_LISTED, level=level)
+    records = parse_json(body)
+    asked = incident.read_many(records, most=MOST_LISTED, level=level)
     ignored = dict.fromkeys(name for item in asked for name in item.ignored)
     columns = Columns.from_incidents([item.incident for item in asked])
-    return Batch(columns, [item.dr_no for item in asked], tuple(ignored))
+    return Batch(
+        columns, [item.dr_no for item in asked], tuple(ignored),
+        texts=lambda start, stop: [as_received(record) for record in records[start:stop]],
+    )  # fmt: skip
 
 
 async def _file_of_form(request: Request, limit: int) -> tuple[bytes, str]:

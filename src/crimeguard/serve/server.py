@@ -6,7 +6,8 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -14,6 +15,9 @@ from typing import Final
 import uvicorn
 
 from crimeguard.domain.errors import CrimeGuardError, UsageError
+from crimeguard.records.database import open_database
+from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.records.retention import Retention
 from crimeguard.serve.app import create_app
 from crimeguard.serve.follower import Follower, Names
 from crimeguard.serve.slot import Predicts, Slot
@@ -31,6 +35,8 @@ def run(
     on_listen: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered first.
+
+    RecordsError if the prediction log cannot be opened: nothing is answered without it.
 
     Parameters
     ----------
@@ -52,10 +58,23 @@ def run(
             slot, connect=lambda: connect(settings.tracking_uri), load=load,
             cache=settings.home / "bundles" / "served", every=settings.follow_seconds,
         )  # fmt: skip
-    listener = bind(settings.host, settings.port)
-    if on_listen is not None:
-        on_listen(address_of(listener))
-    _run(settings, slot, follower, listener)
+    with _opened_log(settings) as log:
+        listener = bind(settings.host, settings.port)
+        if on_listen is not None:
+            on_listen(address_of(listener))
+        _run(settings, slot, follower, log, listener)
+
+
+@contextmanager
+def _opened_log(settings: Settings) -> Iterator[PredictionLog]:
+    """Open the log; closed once the last answer is written."""
+    with (
+        closing(open_database(settings)) as database,
+        PredictionLog(database) as log,
+        closing(Retention(database, settings.log_days)) as retention,
+    ):
+        retention.start()
+        yield log
 
 
 def load(path: Path) -> Predicts:
@@ -112,10 +131,14 @@ def address_of(listener: socket.socket) -> str:
 
 
 def _run(
-    settings: Settings, slot: Slot, follower: Follower | None, listener: socket.socket
+    settings: Settings,
+    slot: Slot,
+    follower: Follower | None,
+    log: PredictionLog,
+    listener: socket.socket,
 ) -> None:
     config = uvicorn.Config(
-        create_app(settings, slot, follower), workers=1, log_config=None, access_log=False,
+        create_app(settings, slot, follower, log), workers=1, log_config=None, access_log=False,
         server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS,
     )  # fmt: skip
     # uvicorn ends gracefully and then raises the signal again; being asked to stop is no

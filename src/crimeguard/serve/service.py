@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.metrics import Metrics
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.verdicts import Verdicts
 from crimeguard.serve.workers import Workers
 from crimeguard.settings import Settings
 
@@ -24,29 +26,44 @@ def _batches() -> Workers:
     return Workers("batch", threads=1, waiting=8)
 
 
+def _labels() -> Workers:
+    return Workers("labels", threads=1, waiting=32)
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of one running API; `follower` is None when one bundle is served for good."""
+    """The parts of one running API.
+
+    `follower` is None when one bundle is served for good, `log` and `verdicts` only in tests.
+    """
 
     settings: Settings
     slot: Slot
     metrics: Metrics
     follower: Follower | None = None
+    log: PredictionLog | None = None
+    verdicts: Verdicts | None = None
     singles: Workers = field(default_factory=_singles)
     batches: Workers = field(default_factory=_batches)
+    labels: Workers = field(default_factory=_labels)
     began: float = field(default_factory=time.monotonic)
 
     def start(self) -> None:
-        """Begin to follow the registry."""
+        """Begin to follow the registry and the verdicts."""
         if self.follower is not None:
             self.follower.start()
+        if self.verdicts is not None:
+            self.verdicts.start()
 
     def close(self) -> None:
         """Stop following, and let what runs come to its end."""
         if self.follower is not None:
             self.follower.stop()
+        if self.verdicts is not None:
+            self.verdicts.close()
         self.singles.close()
         self.batches.close()
+        self.labels.close()
 
 
 def service_of(request: Request) -> Service:

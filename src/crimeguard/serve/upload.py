@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -77,7 +78,15 @@ def read_upload(
     frame = reading.frame
     numbers = frame["dr_no"] if "dr_no" in frame.columns else [None] * frame.height
     unused = tuple(name for name in frame.columns if name in FORBIDDEN_FEATURES)
-    return Batch(Columns.from_frame(frame, level=level), numbers, (*unused, *reading.ignored))
+    return Batch(
+        Columns.from_frame(frame, level=level), numbers, (*unused, *reading.ignored),
+        texts=partial(_texts, frame),
+    )  # fmt: skip
+
+
+def _texts(frame: pl.DataFrame, start: int, stop: int) -> list[str]:
+    """Write rows as they were read, one JSON object each."""
+    return frame.slice(start, stop - start).write_ndjson().split("\n")[:-1]
 
 
 def _unpacked(content: bytes, limit: int) -> bytes:
