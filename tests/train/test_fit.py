@@ -13,13 +13,15 @@ from crimeguard.domain.codes import crime_codes
 from crimeguard.domain.errors import DataError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.evaluate.metrics import log_loss
+from crimeguard.evaluate.reference import make_reference
 from crimeguard.features.columns import Columns, Floats, Ints
 from crimeguard.features.featurizer import Features, Featurizer
-from crimeguard.registry.bundle import write_bundle
+from crimeguard.registry.bundle import Bundle, write_bundle
 from crimeguard.registry.golden import golden_answers
 from crimeguard.train import fit
 from crimeguard.train.fit import Shown, fit_model, take, targets
 from crimeguard.train.linear import CLASSES
+from crimeguard.train.model import Model
 from crimeguard.train.params import LinearParams, Params
 from crimeguard.train.pool import fit_pool
 
@@ -115,6 +117,16 @@ def test_boosters_stand_on_scores_of_blocks_of_time_that_were_not_seen(
         assert max(scored) - min(scored) + 1 == len(scored) == 100
 
 
+def written(model: Model, frame: pl.DataFrame, folder: Path) -> Bundle:
+    def probabilities(level: InformationLevel) -> Floats:
+        return model.probabilities(Columns.from_frame(frame, level=level))
+
+    reference = make_reference(frame, targets(frame), frame, targets(frame), probabilities)
+    return write_bundle(
+        model, folder, card={"name": "x"}, golden=golden_answers(model), reference=reference
+    )
+
+
 def test_the_same_seed_makes_the_same_bytes(
     incidents: pl.DataFrame, small: Params, tmp_path: Path
 ) -> None:
@@ -123,13 +135,11 @@ def test_the_same_seed_makes_the_same_bytes(
         (incidents.sample(1200, seed=1), incidents.sample(1200, seed=1).clone())
     ):
         model = fit_model(frame, UNTIL, small)
-        bundle = write_bundle(
-            model, tmp_path / str(number), card={"name": "x"}, golden=golden_answers(model)
-        )
+        bundle = written(model, frame, tmp_path / str(number))
         made.append(bundle.sha256)
     assert made[0] == made[1]
     model = fit_model(incidents.sample(1200, seed=1), UNTIL, replace(small, seed=small.seed + 1))
-    other = write_bundle(model, tmp_path / "o", card={"name": "x"}, golden=golden_answers(model))
+    other = written(model, incidents.sample(1200, seed=1), tmp_path / "o")
     assert other.sha256 != made[0]
 
 
@@ -207,9 +217,9 @@ def test_the_newest_days_are_kept_from_what_is_calibrated(
         seen.append(int(shown.columns.day.max()))
         return true_members(shown, *rest)  # type: ignore[arg-type]
 
-    def pool(scores: list[Floats], levels: Ints, target: Ints) -> object:
+    def pool(scores: list[Floats], levels: Ints, target: Ints, offsets: Floats) -> object:
         pooled.append(len(target))
-        return true_pool(scores, levels, target)
+        return true_pool(scores, levels, target, offsets)
 
     monkeypatch.setattr(fit, "_fit_members", members)
     monkeypatch.setattr(fit, "fit_pool", pool)
@@ -219,3 +229,18 @@ def test_the_newest_days_are_kept_from_what_is_calibrated(
     assert seen == [last - days - small.split.embargo_days, last]
     newest = incidents.filter(pl.col("date_occ") > UNTIL - dt.timedelta(days)).height
     assert pooled == [3 * newest]
+
+
+def test_a_changed_mix_moves_the_answers_to_it(incidents: pl.DataFrame, small: Params) -> None:
+    train = incidents.sample(1500, seed=4)
+    columns = Columns.from_frame(incidents.tail(1000))
+    plain = fit_model(train, UNTIL, small).probabilities(columns).mean(axis=0)
+    shares = np.bincount(targets(train), minlength=len(CATEGORIES)) / train.height
+    same = fit_model(train, UNTIL, small, mix=shares).probabilities(columns).mean(axis=0)
+    assert same == pytest.approx(plain, abs=0.01)
+    more = shares.copy()
+    more[CATEGORIES.index("robbery")] *= 4
+    moved = fit_model(train, UNTIL, small, mix=more).probabilities(columns).mean(axis=0)
+    place = CATEGORIES.index("robbery")
+    assert moved[place] > 1.3 * plain[place]
+    assert np.delete(moved, place).sum() < np.delete(plain, place).sum()

@@ -5,15 +5,13 @@ They fail closed: a figure that is missing or not a number does not pass.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from crimeguard.domain.errors import GateRefusedError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.evaluate.evaluation import Evaluation, finite
-from crimeguard.train.params import CheckParams, params_from_dict
+from crimeguard.train.params import CheckParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,61 +37,60 @@ class Check:
         return plain
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the checks look at; scores by level, in the order of the levels."""
+
+    levels: Mapping[str, Mapping[str, float]]
+    rows: int
+    base_rate_log_loss: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Figures:
+        """Take the figures of an evaluation."""
+        levels = {
+            label: {**item.scores.to_dict(), "coverage": item.coverage}
+            for label, item in evaluation.levels.items()
+        }
+        return cls(levels, evaluation.rows, evaluation.base_rate_log_loss)
+
+
 def run_checks(evaluation: Evaluation, params: CheckParams) -> list[Check]:
     """Hold an evaluation against the bounds of `params.yaml`."""
-    levels = {
-        label: {**item.scores.to_dict(), "coverage": item.coverage}
-        for label, item in evaluation.levels.items()
-    }
-    return list(_checks(levels, evaluation.rows, evaluation.base_rate_log_loss, params))
+    figures = Figures.of(evaluation)
+    return [check for find in CHECKS.values() for check in find(figures, params)]
 
 
-def checks_of_card(card: Mapping[str, Any]) -> list[Check]:
-    """Hold the scores of a model card against the bounds that it was trained under."""
-    params = params_from_dict(card["params"], source="the model card").checks
-    tested = _numbers(card["tested"])
-    levels = {label: _numbers(scores) for label, scores in card["levels"].items()}
-    return list(_checks(levels, tested["rows"], tested["base_rate_log_loss"], params))
-
-
-def _numbers(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Read null as the NaN that it stands for in JSON."""
-    return {name: math.nan if value is None else value for name, value in figures.items()}
-
-
-def require(checks: list[Check]) -> None:
-    """Raise GateRefusedError that names every check which did not pass."""
-    refused = [check for check in checks if not check.passed]
-    if refused or not checks:
-        raise GateRefusedError(
-            f"The model was refused by {len(refused)} of {len(checks)} checks.",
-            why="; ".join(map(str, refused)) + ".",
-            fix="It stays in staging. Train on more or better data, or change the bounds in "
-            "params.yaml for a reason that you can state.",
-        )
-
-
-def _checks(
-    levels: Mapping[str, Mapping[str, float]],
-    rows: int,
-    base_rate_log_loss: float,
-    params: CheckParams,
-) -> Iterator[Check]:
-    yield Check("rows in the hold-out", rows, "at least", params.min_test_rows)
+def _floor(figures: Figures, params: CheckParams) -> Iterator[Check]:
+    levels = figures.levels
+    yield Check("rows in the hold-out", figures.rows, "at least", params.min_test_rows)
     yield Check("levels scored", len(levels), "at least", len(InformationLevel))
-    # A card comes back from its file in the order of the alphabet.
-    labels = [level.label for level in InformationLevel if level.label in levels]
-    best = labels[-1]
+    best = list(levels)[-1]
     yield Check(
         f"macro ROC-AUC at {best}", levels[best]["macro_roc_auc"], "at least", params.min_macro_auc
     )
-    for label in labels:
-        scores = levels[label]
-        gain = base_rate_log_loss - scores["log_loss"]
+    for label, scores in levels.items():
+        gain = figures.base_rate_log_loss - scores["log_loss"]
         yield Check(
             f"log-loss below the base rates at {label}", gain, "at least", params.min_log_loss_gain
         )
+
+
+def _calibration(figures: Figures, params: CheckParams) -> Iterator[Check]:
+    for label, scores in figures.levels.items():
         yield Check(f"calibration error at {label}", scores["ece"], "at most", params.max_ece)
+
+
+def _coverage(figures: Figures, params: CheckParams) -> Iterator[Check]:
+    for label, scores in figures.levels.items():
         yield Check(
             f"conformal coverage at {label}", scores["coverage"], "at least", params.min_coverage
         )
+
+
+# The checks of an evaluation, by the gate that they belong to.
+CHECKS: Final[Mapping[str, Callable[[Figures, CheckParams], Iterator[Check]]]] = {
+    "floor": _floor,
+    "calibration": _calibration,
+    "coverage": _coverage,
+}

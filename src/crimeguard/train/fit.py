@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
 from crimeguard.train.model import Members, Model
 from crimeguard.train.neural import fit_neural
 from crimeguard.train.params import Params
-from crimeguard.train.pool import fit_pool
+from crimeguard.train.pool import fit_pool, mix_offsets
 from crimeguard.train.split import calibration_split
 
 Progress = Callable[[str, int, int], None]
@@ -72,11 +72,15 @@ def fit_model(
     train_until: dt.date,
     params: Params,
     progress: Progress = lambda *_: None,
+    *,
+    mix: Floats | None = None,
 ) -> Model:
     """Fit a model on a canonical frame of incidents that occurred by `train_until`.
 
     Members are fitted twice: on all but the newest days, to pool and calibrate them on
     these, and then on all. `progress` is called with a name, steps done, and steps in all.
+    `mix` are the shares of the categories from now on, shape (15,), where they are known to
+    be others than those of the training days.
     """
     train = train.sort("date_occ", maintain_order=True)
     older, newest = calibration_split(train, train_until, params.split)
@@ -86,10 +90,12 @@ def fit_model(
     featurizer, members = _fit_members(Shown.of(older), params, steps, "fit on older days")
     scores = members.scores(featurizer.transform(held_out.columns))
     levels = held_out.columns.level
-    pool = fit_pool(scores, levels, held_out.target)
+    offsets = mix_offsets(mix, targets(older))
+    pool = fit_pool(scores, levels, held_out.target, offsets)
     calibrated = pool.probabilities(scores, levels)
     conformal = fit_conformal(calibrated, levels, held_out.target, params.coverage)
     featurizer, members = _fit_members(Shown.of(train), params, steps, "fit on all days")
+    pool = replace(pool, offsets=mix_offsets(mix, targets(train)))
     return Model(featurizer, members, pool, conformal)
 
 

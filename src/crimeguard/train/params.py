@@ -119,7 +119,7 @@ class GateParams:
     unfavourable end of the bootstrap interval; `max_slice_loss` the same for a slice of at
     least `min_slice_rows` incidents. `max_latency_ratio` is against the champion,
     `max_latency_ms` for one incident by itself. With `deepchecks` the suite of that name
-    has to pass as well.
+    has to pass as well, and the bounds below it are its own: docs/gates.md says of what.
     """
 
     confidence: float = 0.95
@@ -131,6 +131,13 @@ class GateParams:
     max_latency_ms: float = 50.0
     max_bytes: int = 100_000_000
     deepchecks: bool = True
+    max_degradation: float = 0.15
+    max_overfitting: float = 3.0
+    min_tree_gain: float = 0.4
+    max_confusion: float = 0.08
+    min_segment: float = 0.5
+    min_brier_skill: float = 0.5
+    max_importance_shift: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +147,17 @@ class MonitorParams:
     A score above `warning` is a warning, one above `critical` an alarm. A window holds the
     predictions of the last `window_days`, at most the newest `max_rows`; below `min_rows`
     nothing is said. Labels count once their prediction is `maturity_days` old, since they
-    do not arrive at random: what is cleared up at once is of other kinds.
+    do not arrive at random: what is cleared up at once is of other kinds. `volume` is for
+    a service that sees all incidents, so that their daily number can be compared.
     """
 
     warning: float = 0.3
     critical: float = 0.5
     window_days: float = 7.0
-    min_rows: int = 500
+    min_rows: int = 300
     max_rows: int = 100_000
     maturity_days: float = 7.0
+    volume: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
