@@ -1,0 +1,1 @@
+"""How the champion fares in service: drift, performance, and who is told."""
