@@ -49,7 +49,9 @@ def test_what_is_read_answers_as_what_was_written(
     trained: Trained, incidents: pl.DataFrame, tmp_path: Path
 ) -> None:
     old = trained.bundle
-    written = write_bundle(old.model, tmp_path / "b", card=old.card, golden=old.golden)
+    written = write_bundle(
+        old.model, tmp_path / "b", card=old.card, golden=old.golden, reference=old.reference
+    )
     columns = Columns.from_frame(incidents.tail(300))
     expected = old.model.probabilities(columns)
     assert Bundle.load(written.path).model.probabilities(columns).tobytes() == expected.tobytes()
@@ -59,21 +61,31 @@ def test_what_is_read_answers_as_what_was_written(
 
 def test_a_version_is_its_content(trained: Trained, tmp_path: Path) -> None:
     old = trained.bundle
-    same = write_bundle(old.model, tmp_path / "b", card=old.card, golden=old.golden)
+    same = write_bundle(
+        old.model, tmp_path / "b", card=old.card, golden=old.golden, reference=old.reference
+    )
     assert same.sha256 == old.sha256
     assert same.version == same.path.name == old.sha256[:12]
-    again = write_bundle(old.model, tmp_path / "b", card=old.card, golden=old.golden)
+    again = write_bundle(
+        old.model, tmp_path / "b", card=old.card, golden=old.golden, reference=old.reference
+    )
     assert again.path == same.path
-    other = write_bundle(old.model, tmp_path / "b", card={}, golden=old.golden)
+    other = write_bundle(
+        old.model, tmp_path / "b", card={}, golden=old.golden, reference=old.reference
+    )
     assert other.sha256 != old.sha256
     assert {path.name for path in (tmp_path / "b").iterdir()} == {same.version, other.version}
 
 
 def test_a_bundle_that_was_damaged_can_be_written_again(trained: Trained, tmp_path: Path) -> None:
     old = trained.bundle
-    first = write_bundle(old.model, tmp_path, card=old.card, golden=old.golden)
+    first = write_bundle(
+        old.model, tmp_path, card=old.card, golden=old.golden, reference=old.reference
+    )
     (first.path / "pool.json").unlink()
-    again = write_bundle(old.model, tmp_path, card=old.card, golden=old.golden)
+    again = write_bundle(
+        old.model, tmp_path, card=old.card, golden=old.golden, reference=old.reference
+    )
     assert again.path == first.path
     assert Bundle.load(again.path).sha256 == old.sha256
 
@@ -81,10 +93,16 @@ def test_a_bundle_that_was_damaged_can_be_written_again(trained: Trained, tmp_pa
 def test_a_bundle_that_cannot_be_written_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
     old = trained.bundle
     with pytest.raises(ValueError, match="JSON"):
-        write_bundle(old.model, tmp_path, card={"x": float("nan")}, golden=old.golden)
+        write_bundle(
+            old.model,
+            tmp_path,
+            card={"x": float("nan")},
+            golden=old.golden,
+            reference=old.reference,
+        )
     broken = replace(old.model, pool=replace(old.model.pool, weights=np.ones((3, 9))))
     with pytest.raises(BundleError, match="pool weights"):
-        write_bundle(broken, tmp_path, card=old.card, golden=old.golden)
+        write_bundle(broken, tmp_path, card=old.card, golden=old.golden, reference=old.reference)
     assert not list(tmp_path.iterdir())
 
 
@@ -137,7 +155,7 @@ def test_a_manifest_with_a_file_too_few_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("format", 2), ("features_version", 0), ("categories", ["theft"]), ("name", "other")],
+    [("format", 3), ("features_version", 0), ("categories", ["theft"]), ("name", "other")],
 )
 def test_a_bundle_for_another_version_is_refused(copy: Path, key: str, value: object) -> None:
     edit_manifest(copy, lambda m: m.update({key: value}))

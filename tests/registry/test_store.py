@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -15,9 +16,10 @@ import pytest
 from crimeguard.domain.errors import BundleError, RegistryError
 from crimeguard.pipeline import Trained
 from crimeguard.registry import store
-from crimeguard.registry.bundle import FILES, MANIFEST, Bundle, write_bundle
+from crimeguard.registry.bundle import FILES, MANIFEST, Bundle
 from crimeguard.registry.store import PRODUCTION, STAGING, Registry, Run
 from crimeguard.settings import Settings
+from tests.registry import versions
 
 Home = Callable[[], Settings]
 
@@ -35,8 +37,7 @@ def run_of(trained: Trained, tmp_path: Path) -> Run:
 
 def other_bundle(trained: Trained, folder: Path) -> Bundle:
     """Write the same model with another card: other bytes, another version."""
-    old = trained.bundle
-    return write_bundle(old.model, folder, card={**old.card, "note": "other"}, golden=old.golden)
+    return versions.other_bundle(trained, folder, "other")
 
 
 def test_a_version_goes_from_none_to_staging_to_production_to_archived(
@@ -103,6 +104,48 @@ def test_a_good_copy_is_not_fetched_again_and_a_damaged_one_is(
     assert registry.fetch_version("1", into=tmp_path) == folder
 
 
+def test_a_file_can_be_attached_to_the_run_of_a_version_later(home: Home, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    settings = home()
+    registry, page = open_registry(settings), tmp_path / "gates.html"
+    for words in ("first", "second"):
+        page.write_text(words)
+        registry.attach("1", page)
+    client = MlflowClient(settings.tracking_uri)
+    run_id = registry.versions()[0].run_id
+    assert "gates.html" in {item.path for item in client.list_artifacts(run_id)}
+    kept = list((settings.home / "mlflow" / "artifacts").rglob("gates.html"))
+    assert [file.read_text() for file in kept] == ["second"]
+    with pytest.raises(RegistryError, match="There is no version 7"):
+        registry.attach("7", page)
+    with pytest.raises(RegistryError, match="could not be written"):
+        registry.attach("1", tmp_path / "none.html")
+
+
+def test_versions_and_digests_lead_to_each_other(
+    home: Home, trained: Trained, tmp_path: Path
+) -> None:
+    registry = open_registry(home())
+    assert registry.sha256_of("1") == trained.bundle.sha256
+    assert registry.number_of(trained.bundle.sha256) == "1"
+    assert registry.number_of("f" * 64) is None
+    with pytest.raises(RegistryError, match="There is no version 7"):
+        registry.sha256_of("7")
+    registry.register(other_bundle(trained, tmp_path / "b"), run_of(trained, tmp_path))
+    assert registry.number_of(trained.bundle.sha256) == "1"
+    assert registry.register(trained.bundle, run_of(trained, tmp_path)) == "3"
+    assert registry.number_of(trained.bundle.sha256) == "3"
+
+
+def test_numbers_are_ordered_as_numbers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = open_registry(home())
+    sha256 = registry.sha256_of("1")
+    many = [SimpleNamespace(version=number, tags={"bundle_sha256": sha256}) for number in (9, 10)]
+    monkeypatch.setattr(registry._client, "search_model_versions", lambda _: many)
+    assert registry.number_of(sha256) == "10"
+
+
 def in_store(settings: Settings, file: str) -> Path:
     return next((settings.home / "mlflow" / "artifacts").rglob(f"bundle/{file}"))
 
@@ -161,6 +204,7 @@ def test_a_registry_out_of_reach_is_said_without_the_password(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)
     with pytest.raises(RegistryError) as caught:
         Registry(uri).version_of(PRODUCTION)
     error = caught.value

@@ -1,7 +1,8 @@
 """The bundle: what is served, as files that can be checked byte by byte.
 
-A folder of native booster files, JSON tables and one plain array, with a manifest that
-names the size and sha256 of each. Nothing in it is code or can become code.
+A folder of native booster files, JSON tables, plain arrays and a sample of what the model
+was made from, with a manifest that names the size and sha256 of each. Nothing in it is
+code or can become code.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from crimeguard import __version__
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.errors import BundleError
+from crimeguard.evaluate.reference import SAMPLE, TABLE, Reference
 from crimeguard.features.featurizer import FEATURES_VERSION, Featurizer
 from crimeguard.train.boosters import LightgbmMember, XgboostMember
 from crimeguard.train.conformal import Conformal
@@ -28,12 +30,12 @@ from crimeguard.train.model import POOLED, Members, Model
 from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 NAME: Final = "crimeguard"
 MANIFEST: Final = "manifest.json"
 FILES: Final = (
     "card.json", "conformal.json", "featurizer.json", "golden.json", "lightgbm.txt",
-    "linear.npy", "neural.npz", "pool.json", "xgboost.ubj",
+    "linear.npy", "neural.npz", "pool.json", TABLE, SAMPLE, "xgboost.ubj",
 )  # fmt: skip
 MAX_BYTES: Final = 200_000_000
 MAX_MANIFEST_BYTES: Final = 1_000_000
@@ -52,6 +54,7 @@ class Bundle:
     card: dict[str, Any]
     golden: dict[str, Any]
     model: Model
+    reference: Reference
 
     @property
     def name(self) -> str:
@@ -63,13 +66,19 @@ class Bundle:
         """The first twelve digits of the sha256: the same bytes have the same version."""
         return self.sha256[:12]
 
+    @property
+    def size(self) -> int:
+        """The number of bytes of all its files."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
     @classmethod
     def load(cls, path: Path) -> Bundle:
         """Verify every file of a bundle, then read it; BundleError says what is wrong."""
         manifest, sha256 = verify(path)
         try:
             return cls(path, sha256, manifest, _json(path, "card.json"),
-                       _json(path, "golden.json"), _read_model(path))  # fmt: skip
+                       _json(path, "golden.json"), _read_model(path),
+                       Reference.load(path))  # fmt: skip
         except BundleError:
             raise
         except Exception as error:
@@ -112,13 +121,18 @@ def verify(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def write_bundle(
-    model: Model, folder: Path, *, card: dict[str, Any], golden: dict[str, Any]
+    model: Model,
+    folder: Path,
+    *,
+    card: dict[str, Any],
+    golden: dict[str, Any],
+    reference: Reference,
 ) -> Bundle:
     """Write a bundle below `folder`, under its version; verified before it gets its name."""
     folder.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
     try:
-        _write_files(model, work, card, golden)
+        _write_files(model, work, card, golden, reference)
         written = Bundle.load(work)
         # Files of a finished bundle are not meant to change.
         target = folder / written.version
@@ -134,7 +148,9 @@ def write_bundle(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_files(model: Model, work: Path, card: dict[str, Any], golden: dict[str, Any]) -> None:
+def _write_files(
+    model: Model, work: Path, card: dict[str, Any], golden: dict[str, Any], reference: Reference
+) -> None:
     tables: dict[str, Any] = {
         "card.json": card,
         "golden.json": golden,
@@ -145,6 +161,8 @@ def _write_files(model: Model, work: Path, card: dict[str, Any], golden: dict[st
     for file, table in tables.items():
         (work / file).write_text(json.dumps(table, indent=1 if file == "card.json" else None,
                                             sort_keys=True, allow_nan=False))  # fmt: skip
+    for file, content in reference.files().items():
+        (work / file).write_bytes(content)
     np.save(work / "linear.npy", model.members.linear.weights, allow_pickle=False)
     model.members.xgboost.save(work / "xgboost.ubj")
     model.members.lightgbm.save(work / "lightgbm.txt")
@@ -222,6 +240,7 @@ def _check_shapes(model: Model) -> None:
         ),
         ("neural rows", lambda: _neural_fits(model.members.neural, size, classes)),
         ("pool weights", lambda: model.pool.weights.shape == (3, POOLED)),
+        ("pool offsets", lambda: model.pool.offsets.shape == (classes,)),
         ("conformal thresholds", lambda: model.conformal.thresholds.shape == (3,)),
     )
     for what, holds in facts:

@@ -110,6 +110,23 @@ class Registry:
                 self._client.set_model_version_tag(NAME, old, "stage", "Archived")
         return old if old != version else None
 
+    def attach(self, number: str, file: Path) -> None:
+        """Keep a file beside the run that a version came from."""
+        run_id = self._version(number).run_id
+        with self._asking("written"):
+            self._client.log_artifact(run_id, str(file))
+
+    def sha256_of(self, number: str) -> str:
+        """Return the digest of the bundle that was registered as a version."""
+        return str(self._version(number).tags.get("bundle_sha256", ""))
+
+    def number_of(self, sha256: str) -> str | None:
+        """Return the newest version of a bundle, None if it was never registered."""
+        with self._asking("read"):
+            found = self._client.search_model_versions(f"name = '{NAME}'")
+        numbers = [str(v.version) for v in found if v.tags.get("bundle_sha256") == sha256]
+        return max(numbers, key=int) if numbers else None
+
     def version_of(self, alias: str) -> str | None:
         """Return the number of the version under an alias, None if there is none."""
         with self._asking("read"):

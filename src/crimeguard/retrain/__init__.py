@@ -1,0 +1,1 @@
+"""When a model is trained again, and what has to hold before and after it is."""
