@@ -192,6 +192,32 @@ def test_a_server_must_answer(settings: Settings, server: int, taken: int) -> No
     assert at("somewhere").status == "fail"
 
 
+def test_the_records_are_opened(settings: Settings, taken: int) -> None:
+    assert only(health.check_records(settings)).status == "ok"
+    assert not settings.home.exists()
+    settings.home.mkdir()
+    (settings.home / "records.db").write_bytes(b"this is no database " * 100)
+    outcome = only(health.check_records(settings))
+    assert (outcome.status, "not a database" in outcome.found) == ("fail", True)
+
+    def at(port: int) -> Outcome:
+        url = f"postgresql://u:secret@127.0.0.1:{port}/records"
+        return only(health.check_records(Settings(records_url=url)))
+
+    assert at(taken).status == "ok"
+    assert at(free_port()).status == "fail"
+    assert "secret" not in at(taken).found + at(free_port()).found
+
+
+def test_the_environment_of_a_gate_is_looked_for(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    outcome = only(health.check_deepchecks(Settings(deepchecks_python=str(python))))
+    assert outcome.status == "warn"
+    assert "make .venv/.deepchecks" in outcome.fix
+    python.touch()
+    assert only(health.check_deepchecks(Settings(deepchecks_python=str(python)))).status == "ok"
+
+
 @pytest.mark.parametrize(("found", "status"), [("/usr/bin/chromium", "ok"), (None, "warn")])
 def test_a_browser_is_optional(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, found: str | None, status: str

@@ -41,6 +41,11 @@ def rows(exported: pl.DataFrame, tmp_path: Path) -> Path:
     return path
 
 
+def ledger() -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = json.loads(crimeguard("history", "--json").out)
+    return lines
+
+
 def registry(home: Path) -> Registry:
     return Registry(Settings(home=home).tracking_uri)
 
@@ -81,7 +86,13 @@ def test_as_a_user_runs_it(rows: Path, params: Path, tmp_path: Path, state: Path
     assert run.data.tags["train_until"] == "2023-02-10"
     assert len(run.data.tags["git_commit"]) >= 7
     kinds = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"training_report.html", "evaluation.json", "confusion.png"} <= kinds
+    assert {"training_report.html", "evaluation.json", "confusion.png", "gates.html"} <= kinds
+    first, second = ledger()
+    assert (first["kind"], second["kind"]) == ("gates", "promotion")
+    assert first["subject"] == second["subject"] == told["sha256"]
+    assert first["evidence"]["gates"] == told["gates"]["gates"]
+    assert second["evidence"]["version"] == "1"
+    assert {line["why"] for line in (first, second)} == {"trained on rows.parquet"}
 
 
 def test_people_are_told_the_scores(rows: Path, params: Path, home: Callable[[], Settings]) -> None:
@@ -90,14 +101,23 @@ def test_people_are_told_the_scores(rows: Path, params: Path, home: Callable[[],
     assert told.code == 0
     assert told.out == ""
     assert "4,000 incidents in snapshot" in told.err
-    for word in ("call", "victim", "report", "accuracy", "coverage", "version 2 is in production"):
+    for word in (
+        "call",
+        "victim",
+        "report",
+        "accuracy",
+        "coverage",
+        "version 2 is in production",
+        "champion    pass",
+    ):
         assert word in told.err
     assert "\u2026" not in told.err
     assert "Warning" not in told.err
     assert registry(settings.home).versions()[1].stage == "Archived"
+    assert ledger()[-1]["evidence"]["replaced_version"] == "1"
 
 
-def test_a_model_that_fails_a_check_stays_in_staging(
+def test_a_model_that_a_gate_refuses_stays_in_staging(
     rows: Path, params: Path, home: Callable[[], Settings]
 ) -> None:
     settings = home()
@@ -107,12 +127,16 @@ def test_a_model_that_fails_a_check_stays_in_staging(
     assert told.code == 3
     outcome = json.loads(told.out)
     assert (outcome["passed"], outcome["stage"]) == (False, "staging")
-    assert [check["name"] for check in outcome["checks"] if not check["passed"]] == [
+    assert outcome["gates"]["refused"] == ["floor"]
+    refusing = next(gate for gate in outcome["gates"]["gates"] if gate["gate"] == "floor")
+    assert [check["name"] for check in refusing["checks"] if not check["passed"]] == [
         "macro ROC-AUC at report"
     ]
     kept = registry(settings.home)
     assert kept.version_of(PRODUCTION) == "1"
     assert kept.version_of(STAGING) == outcome["version"] == "2"
+    assert [line["kind"] for line in ledger()] == ["promotion", "gates"]
+    assert ledger()[-1]["evidence"]["passed"] is False
 
 
 Make = Callable[[pl.DataFrame], pl.DataFrame]

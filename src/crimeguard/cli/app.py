@@ -9,12 +9,19 @@ from collections.abc import Callable
 import typer
 
 from crimeguard.cli.console import console
+from crimeguard.cli.demo import demo
 from crimeguard.cli.doctor import doctor
 from crimeguard.cli.evaluate import evaluate
+from crimeguard.cli.history import history
+from crimeguard.cli.label import label
+from crimeguard.cli.log import log
+from crimeguard.cli.monitor import monitor
 from crimeguard.cli.predict import predict
 from crimeguard.cli.prepare import prepare
 from crimeguard.cli.profile import profile
 from crimeguard.cli.promote import promote
+from crimeguard.cli.retrain import retrain
+from crimeguard.cli.rollback import rollback
 from crimeguard.cli.serve import serve
 from crimeguard.cli.simulate import simulate
 from crimeguard.cli.train import train
@@ -40,8 +47,8 @@ app = typer.Typer(
 )
 
 for verb in (
-    up, doctor, simulate, profile, validate, prepare, train, evaluate, promote, predict,
-    serve, ui,
+    up, demo, doctor, simulate, profile, validate, prepare, train, evaluate, predict, serve, ui,
+    log, label, monitor, retrain, promote, rollback, history,
 ):  # fmt: skip
     app.command(help=help_text(verb))(verb)
 

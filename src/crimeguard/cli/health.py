@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from crimeguard.domain.errors import GateRefusedError
 from crimeguard.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
@@ -36,6 +37,7 @@ SERVING: Final = (
 # These take seconds each to import; that they are there must do.
 PARTS: Final = {
     "training": ("sklearn", "scipy", "pandera", "matplotlib", "mlflow", "dvc", "jinja2"),
+    "monitoring": ("evidently", "scipy", "jinja2"),
     "console": ("streamlit", "plotly", "pydeck"),
 }
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -212,7 +214,7 @@ def check_registry(settings: Settings) -> Iterable[Outcome]:
     shown = settings.tracking_uri.replace(f"{address.password}@", "***@")
     fix = "Check MLFLOW_TRACKING_URI, and that the server runs."
     if address.scheme == "sqlite":
-        yield _sqlite(Path(settings.tracking_uri.removeprefix("sqlite:///")))
+        yield _sqlite("MLflow", Path(settings.tracking_uri.removeprefix("sqlite:///")))
     elif address.scheme in {"http", "https"}:
         alive = _answers(settings.tracking_uri.rstrip("/") + "/health")
         yield Outcome("MLflow", "ok" if alive else "fail", shown, "" if alive else fix)
@@ -224,16 +226,40 @@ def check_registry(settings: Settings) -> Iterable[Outcome]:
         yield Outcome("MLflow", "fail", f"{shown!r} is no address of an MLflow", fix)
 
 
-def _sqlite(file: Path) -> Outcome:
+def _sqlite(check: str, file: Path) -> Outcome:
     if not file.exists():
-        return Outcome("MLflow", "ok", f"{file} (will be made)")
+        return Outcome(check, "ok", f"{file} (will be made)")
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
-        return Outcome("MLflow", "fail", f"{file}: {error}",
+        return Outcome(check, "fail", f"{file}: {error}",
                        "Restore the file, or move it away to begin anew.")  # fmt: skip
-    return Outcome("MLflow", "ok", str(file))
+    return Outcome(check, "ok", str(file))
+
+
+def check_records(settings: Settings) -> Iterable[Outcome]:
+    """Check that the database of log, labels and ledger can be reached."""
+    address = urlsplit(settings.records_uri)
+    if address.scheme == "sqlite":
+        yield _sqlite("records", Path(settings.records_uri.removeprefix("sqlite:///")))
+        return
+    fix = "Check CRIMEGUARD_RECORDS_URL, and that the server runs."
+    shown = f"{address.scheme}://{address.hostname}"
+    problem = _connect(address.hostname or "", address.port or 5432)
+    found = f"{shown}: {problem}" if problem else shown
+    yield Outcome("records", "fail" if problem else "ok", found, fix if problem else "")
+
+
+def check_deepchecks(settings: Settings) -> Iterable[Outcome]:
+    """Look for the environment that one of the gates needs."""
+    from crimeguard.evaluate.suite import interpreter
+
+    try:
+        yield Outcome("Deepchecks", "ok", str(interpreter(settings)))
+    except GateRefusedError as error:
+        yield Outcome("Deepchecks", "warn", "not found",
+                      f"Without it the gate of that name refuses: {error.fix}.")  # fmt: skip
 
 
 def _connect(host: str, port: int) -> str:
@@ -256,5 +282,5 @@ def check_browser(_settings: Settings) -> Iterable[Outcome]:
 
 CHECKS: Final[tuple[Callable[[Settings], Iterable[Outcome]], ...]] = (
     check_python, check_packages, check_versions, check_home, check_disk, check_memory,
-    check_ports, check_registry, check_browser,
+    check_ports, check_registry, check_records, check_deepchecks, check_browser,
 )  # fmt: skip

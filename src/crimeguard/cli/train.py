@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crimeguard.cli.console import console, emit, progress
+from crimeguard.cli.court import opened, person, tell_gates
 from crimeguard.cli.options import OnBad, OnBadOption, parse_day
 
 if TYPE_CHECKING:
     from crimeguard.evaluate.evaluation import Evaluation
+    from crimeguard.evaluate.gates import Judgement
     from crimeguard.pipeline import Prepared, Trained
     from crimeguard.settings import Settings
     from crimeguard.train.params import Params
@@ -39,8 +41,8 @@ def train(
       crimeguard train --data incidents.csv --train-until 2023-02-28 --test-until 2023-03-31
       crimeguard train --data incidents.csv.gz --params my_params.yaml --json
 
-    The bundle is registered under alias staging, and goes on to production if it passes
-    the first checks; otherwise the exit code is 3 and what is in production stays. Without
+    The bundle is registered under alias staging, and goes on to production if every gate
+    lets it through; otherwise the exit code is 3 and what is in production stays. Without
     dates the newest fifth of the days is scored.
     """
     from crimeguard.settings import Settings
@@ -65,10 +67,11 @@ def run(
     data: Path, settings: Settings, params: Params, *, quiet: bool = False,
     drop_bad: bool = False, train_until: dt.date | None = None, test_until: dt.date | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Prepare, train, register and promote, with progress; return the outcome."""
+    """Prepare, train, register, judge and promote, with progress; return the outcome."""
     from crimeguard.pipeline import prepare, register, summary
     from crimeguard.pipeline import train as fit
-    from crimeguard.registry.store import open_registry
+    from crimeguard.registry import life
+    from crimeguard.registry.judging import Actor, HeldOut
 
     with progress(quiet=quiet) as bars:
         task = bars.add_task("starting", total=None)
@@ -81,28 +84,34 @@ def run(
             prepared.snapshot, params, settings.home,
             train_until=train_until, test_until=test_until, progress=show,
         )  # fmt: skip
-        bars.update(task, description="register", total=None)
-        registry = open_registry(settings)
-        version = register(trained, prepared.snapshot, registry)
-        if trained.passed:
-            registry.promote(version)
+        # What cannot be read or learnt from leaves neither registry nor records behind.
+        with opened(settings, params) as (court, _):
+            bars.update(task, description="register", total=None)
+            version = register(trained, prepared.snapshot, court.registry)
+            actor = Actor(person(), f"trained on {data.name}")
+            judgement = court.judge(
+                version, actor,
+                held_out=HeldOut(trained.split.train, trained.split.test, trained.evaluation),
+                on_gate=lambda name: bars.update(task, description=f"gate {name}"),
+            )  # fmt: skip
+            if judgement.passed:
+                life.promote(court, version, judgement, actor)
     if not quiet:
-        _tell(prepared, trained, version)
-    stage = "production" if trained.passed else "staging"
+        _tell(prepared, trained, version, judgement)
+    stage = "production" if judgement.passed else "staging"
     return {**summary(trained), "version": version, "stage": stage,
+            "passed": judgement.passed, "gates": judgement.to_dict(),
             "snapshot": prepared.snapshot.id}  # fmt: skip
 
 
-def _tell(prepared: Prepared, trained: Trained, version: str) -> None:
+def _tell(prepared: Prepared, trained: Trained, version: str, judgement: Judgement) -> None:
     said = [f"{prepared.snapshot.rows:,} incidents in snapshot {prepared.snapshot.id}"]
     if prepared.report is not None and prepared.report.findings:
         said.append(f"({len(prepared.report.findings)} warnings; `crimeguard validate` lists them)")
     console.print(" ".join(said), markup=False)
     tell_scores(trained.evaluation)
-    for check in trained.checks:
-        if not check.passed:
-            console.print(f"refused: {check}", style="bold red", markup=False)
-    stage = "in production" if trained.passed else "in staging"
+    tell_gates(judgement)
+    stage = "in production" if judgement.passed else "in staging"
     console.print(f"version {version} is {stage}", markup=False)
     console.print(f"bundle  {trained.bundle.path}", markup=False, soft_wrap=True)
     console.print(f"report  {trained.reports / 'training_report.html'}", markup=False,

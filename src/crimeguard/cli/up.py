@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from crimeguard.cli.children import child, wait_ready
 from crimeguard.cli.console import console
 from crimeguard.domain.errors import CrimeGuardError
 
@@ -37,7 +35,7 @@ def up(
         bool, typer.Option(help="Stop the servers after the first prediction.")
     ] = False,
 ) -> None:
-    """Make data, train, register, check, promote; serve API and console.
+    """Make data, train, register, judge, promote; serve API and console.
 
     Examples:
       crimeguard up
@@ -55,8 +53,8 @@ def up(
     _ensure_model(settings, data, rows)
     api = f"http://{settings.host}:{settings.port}"
     settings = replace(settings, api_url=api)
-    with _child("serve") as served, _child("ui", "--api-url", api) as shown:
-        _wait_ready(api, served)
+    with child("serve") as served, child("ui", "--api-url", api) as shown:
+        wait_ready(api, served)
         answer = _first_prediction(api)
         _tell(settings, answer, time.monotonic() - began)
         if not once:
@@ -87,40 +85,6 @@ def _simulated(home: Path, rows: int) -> Path:
         console.print(f"simulating {rows:,} incidents", markup=False)
         simulate(out=out, rows=rows)
     return out
-
-
-@contextmanager
-def _child(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run another verb beside this one, and end it when we end."""
-    program = [sys.executable, "-m", "crimeguard", *words]
-    child = subprocess.Popen(program)  # noqa: S603 -- our own program, fixed arguments
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def _wait_ready(api: str, child: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    import httpx
-
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if child.poll() is not None:
-            raise CrimeGuardError("The API ended before it was ready.",
-                                  fix="See its words above, and `crimeguard doctor`.")  # fmt: skip
-        try:
-            if httpx.get(f"{api}/readyz", timeout=2).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass  # not listening yet
-        time.sleep(0.2)
-    raise CrimeGuardError(f"The API was not ready within {seconds:.0f} seconds.",
-                          fix="Run `crimeguard serve` and read what it says.")  # fmt: skip
 
 
 def _first_prediction(api: str) -> dict[str, Any]:
