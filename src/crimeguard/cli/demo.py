@@ -216,7 +216,7 @@ class Stage:
         refused = "" if outcome.judgement is None else ", ".join(outcome.judgement.refused)
         self._say(f"{reason} -> {outcome.result}{f' by {refused}' if refused else ''}")
         promoted = outcome.result == "promoted"
-        words = outcome.result
+        words: str = outcome.result
         if promoted:
             words = f"{words}: version {outcome.version} instead of {outcome.replaced}"
         true = "two alarms in a row, and labels to learn from"
