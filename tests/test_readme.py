@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -13,11 +14,20 @@ from crimeguard.cli.app import app
 from crimeguard.cli.up import EXAMPLE
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.codes import crime_codes
+from crimeguard.evaluate.distance import jensen_shannon
+from crimeguard.evaluate.gates import GATES
+from crimeguard.evaluate.reference import SAMPLE_ROWS
+from crimeguard.ingest.drift import CATALOGUE
+from crimeguard.monitor.drift import FLOOR
+from crimeguard.records.database import Database
+from crimeguard.records.ledger import Ledger
 from crimeguard.registry.bundle import FILES, Bundle
 from crimeguard.serve.app import create_app
 from crimeguard.serve.predictor import Predictor
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.verdicts import Verdicts
 from crimeguard.settings import VARIABLES, Settings
+from crimeguard.train.params import MonitorParams
 from tests.serve.fakes import Client
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +89,40 @@ def test_the_numbers_of_things_are_right() -> None:
     assert f"each of {len(CATEGORIES)} categories" in README
     assert f"{len(crime_codes())} crime codes" in README
     assert not any(name.endswith((".pkl", ".pickle", ".joblib")) for name in FILES)
+
+
+def test_the_gates_and_drifts_are_those_that_there_are() -> None:
+    listed = README.split("**Gates**")[1].split("All fail closed")[0]
+    assert re.findall(r"`([a-z]+)`", listed) == list(GATES)
+    numbers = {7: "seven", 10: "ten"}
+    assert f"judged by {numbers[len(GATES)]} gates" in README
+    assert f"each of the {numbers[len(CATALOGUE)]} named drifts" in README
+    table = (ROOT / "docs" / "monitoring.md").read_text()
+    assert set(re.findall(r"^\| ([a-z_0-9]+) \| [\d.]+ \| \d+ % \|", table, re.MULTILINE)) == set(
+        CATALOGUE
+    )
+
+
+def test_every_gauge_of_the_monitor_is_documented(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    database = Database(f"sqlite:///{tmp_path / 'records.db'}")
+    made = {metric.name for metric in Verdicts(Ledger(database), Slot()).describe()}
+    database.close()
+    assert set(re.findall(r"^\| `(crimeguard_[a-z_]+)", page, re.MULTILINE)) == made
+
+
+def test_the_thresholds_in_the_docs_are_the_defaults() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    params = MonitorParams()
+    assert (
+        f"Above `warning`\n({params.warning}) is 0.43 c, above `critical` ({params.critical})"
+        in page
+    )
+    assert f"sample of {SAMPLE_ROWS:,}\ntraining incidents" in page
+    assert f"Jensen-Shannon distance of {FLOOR}" in page
+    for before, now in re.findall(r"(\d+) % that becomes (\d+) %", page):
+        shares = [np.array([int(share), 100 - int(share)], float) for share in (before, now)]
+        assert jensen_shannon(shares[0], shares[1]) ** 0.5 == pytest.approx(FLOOR, abs=0.005)
 
 
 def test_the_rooms_are_those_of_the_package() -> None:
