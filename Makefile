@@ -40,15 +40,17 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 lock: $(UV) ## compile the locked requirements anew from pyproject.toml
-	for group in dev up serve ui; do \
+	for group in dev up serve ui mlflow sbom; do \
 	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --constraint requirements/pins.txt \
 	    --group $$group pyproject.toml --output-file requirements/$$group.txt || exit 1; \
 	  [ $$group != dev ] || grep -oE '^[a-z0-9._-]+==[^ ]+' requirements/dev.txt > requirements/pins.txt; \
 	done
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-annotate \
-	  --group deepchecks pyproject.toml --output-file requirements/deepchecks.txt
+	for group in deepchecks checkov; do \
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-annotate \
+	    --group $$group pyproject.toml --output-file requirements/$$group.txt || exit 1; \
+	done
 
 clean: ## remove the environment and all state
 	rm -rf $(VENV) .crimeguard
