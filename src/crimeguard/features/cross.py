@@ -8,6 +8,7 @@ not known at level `call`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,9 +73,6 @@ TEMPLATES: Final[tuple[tuple[InformationLevel, tuple[str, ...]], ...]] = (
     (_REPORT, ("mo", "delay")),
     (_REPORT, ("mo", "mo_count")),
 )
-_BESIDE_MO: Final = sorted(
-    {name for _, names in TEMPLATES if "mo" in names for name in names} - {"mo", "mo_other"}
-)
 _BLOCK: Final = 1 << 46  # above the largest packed key
 _LEVELS: Final = len(InformationLevel)
 
@@ -104,38 +102,131 @@ def level_of_key(keys: Ints) -> NDArray[np.int64]:
 
 def crossed_keys(columns: Columns) -> Keys:
     """Make the keys of every incident, template after template."""
-    atoms = _atoms(columns)
-    flat_row, flat = _mo_atoms(columns, atoms)
-    pair_row, pairs = _mo_pairs(columns)
-    every = np.arange(len(columns))
-    rows: list[Ints] = []
-    keys: list[Ints] = []
-    for index, (least, names) in enumerate(TEMPLATES):
-        if "mo_other" in names:
-            row, source = pair_row, pairs
-        elif "mo" in names:
-            row, source = flat_row, flat
-        else:
-            row, source = every, atoms
-        packed = _pack(index, names, source, columns.level[row])
-        known = columns.level[row] >= int(least)
-        if known.all():
-            rows.append(row)
-            keys.append(packed)
-        elif known.any():
-            rows.append(row[known])
-            keys.append(packed[known])
-    row = np.concatenate(rows)
-    order = np.argsort(row, kind="stable")
-    counts = np.bincount(row, minlength=len(columns))
-    return Keys(_offsets(counts), np.concatenate(keys)[order])
+    level = columns.level
+    codes = np.diff(columns.mo_offsets)
+    reported = level >= int(_REPORT)
+    # An empty set stands as the one code 0.
+    alone = np.where(reported, np.maximum(codes, 1), 0)
+    paired = np.where(reported, codes * (codes - 1) // 2, 0)
+    offsets = _offsets(_PLAIN_KEYS[level] + len(_WITH_MO) * alone + len(_PAIRED) * paired)
+    places = _Places(offsets[:-1], alone, paired)
+    out = np.empty(offsets[-1], np.int64)
+    # One row more for the factors that a template does not have.
+    atoms = np.stack([*_atoms(columns).values(), np.zeros_like(level)])
+    _write_plain(out, places, atoms, level)
+    if reported.any():
+        beside = _WITH_MO.pack(atoms) + _WITH_MO.base(level)
+        _write_mo(out, places, beside, *_mo_codes(columns, alone))
+        _write_pairs(out, places, *_mo_pairs(columns))
+    return Keys(offsets, out)
 
 
-def _pack(index: int, names: tuple[str, ...], atoms: dict[str, Ints], level: Ints) -> Ints:
-    packed = np.zeros(len(level), np.int64)
-    for name in names:
-        packed = packed * RADIX[name] + atoms[name]
-    return (index * _LEVELS + level) * _BLOCK + packed
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where an incident's keys go: its first place, and how many keys a template makes."""
+
+    start: Ints
+    alone: Ints
+    paired: Ints
+
+    def of(self, group: _Group) -> Ints:
+        """Return the place of the first key of each template, shape (templates, n)."""
+        places: Ints = (
+            self.start + group.plain_before + group.mo_before * self.alone
+            + group.pairs_before * self.paired
+        )  # fmt: skip
+        return places
+
+
+class _Group:
+    """The templates of one kind, as arrays, so that one step makes the keys of all.
+
+    All but `factors` and `weights` have shape (templates, 1). A key is the sum of up to
+    three atoms times their weights; the MO code is none of these.
+    """
+
+    def __init__(self, kind: int) -> None:
+        self.numbers = [n for n, (_, names) in enumerate(TEMPLATES) if _kind(names) == kind]
+        self.least = _column(int(TEMPLATES[number][0]) for number in self.numbers)
+        self.plain_before = _column(_before(number, 0) for number in self.numbers)
+        self.mo_before = _column(_before(number, 1) for number in self.numbers)
+        self.pairs_before = _column(_before(number, 2) for number in self.numbers)
+        self.mo_weight = _column(_weights(number).get("mo", 0) for number in self.numbers)
+        shape = (3, len(self.numbers))
+        self.factors, self.weights = np.full(shape, -1), np.zeros((*shape, 1), np.int64)
+        for column, number in enumerate(self.numbers):
+            mine = [item for item in _weights(number).items() if item[0] in _ATOMS]
+            for row, (name, weight) in enumerate(mine):
+                self.factors[row, column] = _ATOMS.index(name)
+                self.weights[row, column] = weight
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def pack(self, atoms: Ints) -> Ints:
+        """Pack atoms, shape (atoms, n), into one number a template, shape (templates, n)."""
+        one, two, three = self.factors
+        packed: Ints = (
+            atoms[one] * self.weights[0] + atoms[two] * self.weights[1]
+            + atoms[three] * self.weights[2]
+        )  # fmt: skip
+        return packed
+
+    def base(self, level: Ints) -> Ints:
+        """Return the part of a key that names template and level, shape (templates, n)."""
+        based: Ints = (np.array(self.numbers)[:, None] * _LEVELS + level) * _BLOCK
+        return based
+
+
+def _kind(names: tuple[str, ...]) -> int:
+    """0: no MO code, 1: each MO code, 2: each pair of them."""
+    return ("mo" in names) + ("mo_other" in names)
+
+
+def _before(number: int, kind: int) -> int:
+    return sum(_kind(names) == kind for _, names in TEMPLATES[:number])
+
+
+def _weights(number: int) -> dict[str, int]:
+    """Return what each atom of a template is multiplied with: mixed radix."""
+    weights, weight = {}, 1
+    for name in reversed(TEMPLATES[number][1]):
+        weights[name] = weight
+        weight *= RADIX[name]
+    return weights
+
+
+def _column(numbers: Iterable[int]) -> Ints:
+    return np.fromiter(numbers, np.int64)[:, None]
+
+
+_ATOMS: Final = tuple(name for name in RADIX if name not in ("mo", "mo_other"))
+_PLAIN, _WITH_MO, _PAIRED = _Group(0), _Group(1), _Group(2)
+# Of an incident at each level.
+_PLAIN_KEYS: Final = np.array([np.count_nonzero(_PLAIN.least <= n) for n in range(_LEVELS)])
+
+
+def _write_plain(out: Ints, places: _Places, atoms: Ints, level: Ints) -> None:
+    keys, where = _PLAIN.pack(atoms) + _PLAIN.base(level), places.of(_PLAIN)
+    known = _PLAIN.least <= level
+    if known.all():
+        out[where] = keys
+    else:
+        out[where[known]] = keys[known]
+
+
+def _write_mo(
+    out: Ints, places: _Places, beside: Ints, row: Ints, step: Ints, codes: Ints
+) -> None:  # fmt: skip
+    """Write each MO code with what stands beside it; `step` counts the codes of an incident."""
+    out[places.of(_WITH_MO)[:, row] + step] = beside[:, row] + codes * _WITH_MO.mo_weight
+
+
+def _write_pairs(
+    out: Ints, places: _Places, row: Ints, step: Ints, smaller: Ints, larger: Ints
+) -> None:  # fmt: skip
+    base = _PAIRED.base(np.full(len(row), int(_REPORT)))
+    out[places.of(_PAIRED)[:, row] + step] = base + smaller * _PAIRED.mo_weight + larger
 
 
 def _offsets(counts: NDArray[np.integer]) -> Ints:
@@ -193,30 +284,27 @@ def _age_band(age: Ints) -> Ints:
     return np.where(age == MISSING, 0, np.searchsorted(bounds, age, side="right")).astype(np.int64)
 
 
-def _mo_lists(columns: Columns) -> tuple[Ints, Ints]:
-    """Return offsets and codes in which an empty set stands as the one code 0."""
-    counts = np.diff(columns.mo_offsets)
-    empty = counts == 0
-    offsets = _offsets(np.where(empty, 1, counts))
-    values = np.zeros(offsets[-1], np.int64)
-    filled = np.repeat(~empty, np.where(empty, 1, counts))
-    values[filled] = columns.mo_values
-    return offsets, values
+def _mo_codes(columns: Columns, alone: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return incident, place within it, and code of every MO code; `alone` says how many."""
+    row = np.repeat(np.arange(len(columns)), alone)
+    step = np.arange(len(row)) - np.repeat(_offsets(alone)[:-1], alone)
+    codes = np.zeros(len(row), np.int64)
+    codes[np.repeat(np.diff(columns.mo_offsets) > 0, alone)] = columns.mo_values
+    return row, step, codes
 
 
-def _mo_atoms(columns: Columns, atoms: dict[str, Ints]) -> tuple[Ints, dict[str, Ints]]:
-    offsets, values = _mo_lists(columns)
-    row = np.repeat(np.arange(len(columns)), np.diff(offsets))
-    return row, {"mo": values, **{name: atoms[name][row] for name in _BESIDE_MO}}
+def _mo_pairs(columns: Columns) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return every unordered pair of an incident's codes once, the smaller code first.
 
-
-def _mo_pairs(columns: Columns) -> tuple[Ints, dict[str, Ints]]:
-    """Return every unordered pair of an incident's codes once, the smaller code first."""
+    That is incident, place within it, smaller and larger code of each pair.
+    """
     counts = np.diff(columns.mo_offsets)
     place = np.arange(len(columns.mo_values)) - np.repeat(columns.mo_offsets[:-1], counts)
     later = np.repeat(counts, counts) - place - 1
     first = np.repeat(np.arange(len(columns.mo_values)), later)
-    step = np.arange(len(first)) - np.repeat(_offsets(later)[:-1], later) + 1
-    one, two = columns.mo_values[first], columns.mo_values[first + step]
+    ahead = np.arange(len(first)) - np.repeat(_offsets(later)[:-1], later) + 1
+    one, two = columns.mo_values[first], columns.mo_values[first + ahead]
     row = np.repeat(np.arange(len(columns)), counts)[first]
-    return row, {"mo": np.minimum(one, two), "mo_other": np.maximum(one, two)}
+    pairs = counts * (counts - 1) // 2
+    step = np.arange(len(row)) - np.repeat(_offsets(pairs)[:-1], pairs)
+    return row, step, np.minimum(one, two), np.maximum(one, two)
