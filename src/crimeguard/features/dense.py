@@ -47,7 +47,7 @@ class DenseTable:
 
     def matrix(self, columns: Columns) -> Matrix:
         """Return the float32 matrix of shape (n, len(names)); NaN is missing."""
-        out = np.empty((len(columns), len(self.names)), np.float32)
+        out = np.empty((len(columns), len(FIELDS) + len(self.mo_codes)), np.float32)
         for place, values in enumerate(self._fields(columns)):
             out[:, place] = values
         self._write_mo(columns, out[:, len(FIELDS) :])
