@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, and_, select
 
+from crimeguard.cores import cores
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.field import CANONICAL_NAMES
 from crimeguard.domain.incident import INCIDENT_FIELDS
@@ -210,7 +210,7 @@ def _incidents(inputs: Sequence[str]) -> pl.DataFrame:
     if not inputs:
         return pl.DataFrame(schema={name: SCHEMA[name] for name in INCIDENT_FIELDS})
     steps = (inputs[start : start + _STEP] for start in range(0, len(inputs), _STEP))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         texts = pl.concat(pool.map(_texts, steps))
     # What was answered could be read; a value that a later version refuses is unknown.
     return canonical(texts, source="the prediction log").frame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from crimeguard.cores import cores
 from crimeguard.domain.errors import UsageError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, Floats
@@ -32,7 +32,7 @@ def score_rows(
         return model.probabilities(columns.rows(start, min(start + ROWS, len(columns))))
 
     parts = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for part in pool.map(chunk, starts):
             parts.append(part)
             on_rows(len(part))
