@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from crimeguard.domain.errors import UsageError
-from crimeguard.settings import VARIABLES, Settings
+from crimeguard.settings import SECRETS, VARIABLES, Settings
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -15,14 +16,16 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
 
 
 def test_every_setting_has_a_variable() -> None:
-    environ = dict.fromkeys(VARIABLES.values(), "7")
+    key = "cg_" + "7" * 43
+    environ = dict.fromkeys(VARIABLES.values(), "7") | {"CRIMEGUARD_API_KEY": key}
     settings = Settings.load(environ)
     for name in VARIABLES:
-        assert str(getattr(settings, name)) in {"7", "7.0"}, name
+        assert str(getattr(settings, name)) in {"7", "7.0", key}, name
     assert VARIABLES["mlflow_tracking_uri"] == "MLFLOW_TRACKING_URI"
     assert {name for name in VARIABLES.values() if not name.startswith("CRIMEGUARD_")} == {
-        "MLFLOW_TRACKING_URI"
-    }
+        "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+    }  # fmt: skip
 
 
 def test_every_variable_is_documented() -> None:
@@ -78,3 +81,49 @@ def test_mlflow_lives_in_the_state_folder_unless_named(tmp_path: Path) -> None:
     assert Settings().tracking_uri.startswith("sqlite:////")
     named = Settings.load({"MLFLOW_TRACKING_URI": "http://mlflow:5001"})
     assert named.tracking_uri == "http://mlflow:5001"
+
+
+@pytest.mark.parametrize("key", ["hello", "cg_", "cg_" + "a" * 44, "cg_" + "ä" * 43])
+def test_a_key_that_is_none_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(UsageError, match="CRIMEGUARD_API_KEY is no API key") as refused:
+        Settings.load({"CRIMEGUARD_API_KEY": key})
+    if len(key) > 4:
+        assert key not in str(refused.value)
+
+
+def test_a_key_is_sent_without_the_end_of_its_line_and_never_shown() -> None:
+    key = "cg_" + "a" * 43
+    settings = Settings.load({"CRIMEGUARD_API_KEY": f"{key}\n", "CRIMEGUARD_API_KEYS": "x:y:z"})
+    assert settings.api_headers == {"X-API-Key": key}
+    assert key not in repr(settings)
+    assert "x:y:z" not in repr(settings)
+    assert Settings().api_headers == {}
+
+
+@pytest.mark.parametrize("variable", sorted(SECRETS))
+def test_no_secret_may_be_a_placeholder_or_is_shown(variable: str) -> None:
+    for value in ("changethis", "https://u:changethis@host/x"):
+        with pytest.raises(UsageError, match=f"{variable} is still a placeholder") as refused:
+            Settings.load({variable: value})
+        assert refused.value.exit_code == 2
+        assert "crimeguard secrets" in refused.value.fix
+    real = "cg_" + "q7" * 21 + "-" if variable == "CRIMEGUARD_API_KEY" else "https://u:q7w9@host/x"
+    settings = Settings.load({variable: real})
+    assert real in {getattr(settings, name) for name in VARIABLES}
+    assert "q7" not in repr(settings)
+
+
+def test_no_secret_is_forgotten() -> None:
+    """What is called like a secret is one, and so is an address, unless it is known better."""
+    public = {"CRIMEGUARD_API_URL", "CRIMEGUARD_API_KEYS_FILE", "CRIMEGUARD_DVC_ENDPOINT"}
+    suspect = {
+        name for name in VARIABLES.values()
+        if re.search(r"PASSWORD|SECRET|TOKEN|KEY|WEBHOOK|URL|URI", name)
+    }  # fmt: skip
+    assert suspect - public == SECRETS
+
+
+def test_every_secret_is_marked_in_the_documentation() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    marked = re.findall(r"^\| `([A-Z_]+)` \| (?:`[^`|]*` )?\| \*\*secret\*\*", page, re.MULTILINE)
+    assert set(marked) == SECRETS

@@ -81,8 +81,8 @@ def test_nothing_in_staging(home: Callable[[], Settings]) -> None:
 
 def test_a_registry_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CRIMEGUARD_HOME", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hush@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told = crimeguard("promote")
     refused(told, 1, "http://127.0.0.1:1", "MLFLOW_TRACKING_URI")
-    assert "secret" not in told.err
+    assert "hush" not in told.err
