@@ -74,7 +74,7 @@ def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     assert names == [
         "python", "packages for serving", "packages for training", "packages for monitoring",
         "packages for console", "locked versions", "state folder", "free disk", "free memory",
-        "API port", "console port", "MLflow", "records", "Deepchecks", "chromium",
+        "API port", "console port", "API keys", "MLflow", "records", "Deepchecks", "chromium",
     ]  # fmt: skip
     assert all(item["fix"] for item in read["checks"] if item["status"] != "ok")
     assert not (tmp_path / "home").exists()

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from crimeguard.cli import health
 from crimeguard.cli.health import Outcome
+from crimeguard.serve.keys import Scope, make_key
 from crimeguard.settings import Settings
 
 
@@ -192,21 +194,13 @@ def test_a_server_must_answer(settings: Settings, server: int, taken: int) -> No
     assert at("somewhere").status == "fail"
 
 
-def test_the_records_are_opened(settings: Settings, taken: int) -> None:
+def test_the_records_are_opened(settings: Settings) -> None:
     assert only(health.check_records(settings)).status == "ok"
     assert not settings.home.exists()
     settings.home.mkdir()
     (settings.home / "records.db").write_bytes(b"this is no database " * 100)
     outcome = only(health.check_records(settings))
     assert (outcome.status, "not a database" in outcome.found) == ("fail", True)
-
-    def at(port: int) -> Outcome:
-        url = f"postgresql://u:secret@127.0.0.1:{port}/records"
-        return only(health.check_records(Settings(records_url=url)))
-
-    assert at(taken).status == "ok"
-    assert at(free_port()).status == "fail"
-    assert "secret" not in at(taken).found + at(free_port()).found
 
 
 def test_the_environment_of_a_gate_is_looked_for(tmp_path: Path) -> None:
@@ -224,3 +218,20 @@ def test_a_browser_is_optional(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: found)
     assert only(health.check_browser(settings)).status == status
+
+
+def test_keys_are_named_and_a_lack_of_them_is_told() -> None:
+    secret, key = make_key("console", [Scope.PREDICT])
+    keyed = Settings(host="0.0.0.0", api_keys=key.entry())
+
+    def found(settings: Settings) -> tuple[str, str]:
+        outcome = only(health.check_keys(settings))
+        return outcome.status, outcome.found
+
+    assert found(Settings()) == ("ok", "none: the API listens on 127.0.0.1 only")
+    assert found(keyed) == ("ok", "console (predict)")
+    assert found(replace(keyed, api_key=secret)) == ("ok", "console (predict)")
+    status, words = found(replace(keyed, api_key=make_key("x", [Scope.PREDICT])[0]))
+    assert (status, "CRIMEGUARD_API_KEY is none of them" in words) == ("warn", True)
+    assert found(Settings(host="0.0.0.0"))[0] == "fail"
+    assert found(Settings(api_keys="nonsense"))[0] == "fail"

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from crimeguard.domain.errors import GateRefusedError
+from crimeguard.cli import health_remote
+from crimeguard.domain.errors import GateRefusedError, UsageError
 from crimeguard.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
@@ -184,7 +185,7 @@ def _amount(check: str, free: int, least: int, good: int, fix: str) -> Outcome:
 def check_ports(settings: Settings) -> Iterable[Outcome]:
     """Check that the API and the console can listen, or already do."""
     yield _port("API port", settings.host, settings.port, "/livez", "CRIMEGUARD_PORT")
-    yield _port("console port", settings.host, settings.ui_port, "/_stcore/health",
+    yield _port("console port", settings.ui_host, settings.ui_port, "/_stcore/health",
                 "CRIMEGUARD_UI_PORT")  # fmt: skip
 
 
@@ -199,6 +200,30 @@ def _port(check: str, host: str, port: int, probe: str, variable: str) -> Outcom
         return Outcome(check, "fail", f"{host}:{port}: {error}",
                        f"Stop what listens there, or set {variable} to another port.")  # fmt: skip
     return Outcome(check, "ok", f"{port} is free")
+
+
+def check_keys(settings: Settings) -> Iterable[Outcome]:
+    """Check the API keys, and that nobody can reach an API without them."""
+    from crimeguard.serve.keys import KeysError, open_keys
+    from crimeguard.serve.server import require_loopback
+
+    try:
+        ring = open_keys(settings)
+        if ring is None:
+            require_loopback(settings.host)
+    except (KeysError, UsageError) as error:
+        yield Outcome("API keys", "fail", f"{error.what} {error.why}".strip(), error.fix)
+        return
+    if ring is None:
+        yield Outcome("API keys", "ok", f"none: the API listens on {settings.host} only")
+        return
+    listed = ", ".join(f"{key.name} ({'+'.join(sorted(key.scopes))})" for key in ring.keys)
+    mine = ring.find(settings.api_key)
+    if settings.api_key and mine is None:
+        yield Outcome("API keys", "warn", f"{listed}; CRIMEGUARD_API_KEY is none of them",
+                      "Set it to a key that has an entry, or unset it.")  # fmt: skip
+    else:
+        yield Outcome("API keys", "ok", listed or "none accepted")
 
 
 def _answers(url: str) -> bool:
@@ -216,8 +241,9 @@ def check_registry(settings: Settings) -> Iterable[Outcome]:
     if address.scheme == "sqlite":
         yield _sqlite("MLflow", Path(settings.tracking_uri.removeprefix("sqlite:///")))
     elif address.scheme in {"http", "https"}:
-        alive = _answers(settings.tracking_uri.rstrip("/") + "/health")
-        yield Outcome("MLflow", "ok" if alive else "fail", shown, "" if alive else fix)
+        problem, remedy = health_remote.ask_mlflow(settings)
+        found = f"{shown}: {problem}" if problem else shown
+        yield Outcome("MLflow", "fail" if problem else "ok", found, remedy)
     elif address.hostname:
         problem = _connect(address.hostname, address.port or 5432)
         found = f"{shown}: {problem}" if problem else shown
@@ -246,9 +272,17 @@ def check_records(settings: Settings) -> Iterable[Outcome]:
         return
     fix = "Check CRIMEGUARD_RECORDS_URL, and that the server runs."
     shown = f"{address.scheme}://{address.hostname}"
-    problem = _connect(address.hostname or "", address.port or 5432)
+    problem = health_remote.ask_postgres(settings.records_uri)
     found = f"{shown}: {problem}" if problem else shown
     yield Outcome("records", "fail" if problem else "ok", found, fix if problem else "")
+
+
+def check_remote(settings: Settings) -> Iterable[Outcome]:
+    """Check that the remote of snapshots answers us, if there is one."""
+    if settings.dvc_url:
+        shown, problem, remedy = health_remote.ask_remote(settings)
+        found = f"{shown} {problem}" if problem or remedy else shown
+        yield Outcome("data remote", "fail" if remedy else "ok", found.strip(), remedy)
 
 
 def check_deepchecks(settings: Settings) -> Iterable[Outcome]:
@@ -282,5 +316,6 @@ def check_browser(_settings: Settings) -> Iterable[Outcome]:
 
 CHECKS: Final[tuple[Callable[[Settings], Iterable[Outcome]], ...]] = (
     check_python, check_packages, check_versions, check_home, check_disk, check_memory,
-    check_ports, check_registry, check_records, check_deepchecks, check_browser,
+    check_ports, check_keys, check_registry, check_records, check_remote,
+    check_deepchecks, check_browser,
 )  # fmt: skip

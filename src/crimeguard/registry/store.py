@@ -93,8 +93,8 @@ class Registry:
                 mlflow.log_metrics(dict(run.metrics))
                 for artifact in run.artifacts:
                     mlflow.log_artifact(str(artifact))
-                uri = self._log_model(bundle)
-            version = self._client_version(uri, active.info.run_id, bundle)
+                logged = self._log_model(bundle)
+            version = self._client_version(logged, active.info.run_id, bundle)
             self._client.set_registered_model_alias(NAME, STAGING, version)
         return version
 
@@ -212,10 +212,11 @@ class Registry:
         known = self._client.get_experiment_by_name(name)
         if known is not None:
             return str(known.experiment_id)
-        location = self._artifacts.resolve().as_uri() if self._artifacts else None
-        return str(self._client.create_experiment(name, artifact_location=location))
+        server = self.uri.startswith(("http://", "https://"))
+        own = None if server or self._artifacts is None else self._artifacts.resolve().as_uri()
+        return str(self._client.create_experiment(name, artifact_location=own))
 
-    def _log_model(self, bundle: Bundle) -> str:
+    def _log_model(self, bundle: Bundle) -> Any:
         here = Path(__file__).resolve()
         with tempfile.TemporaryDirectory() as work:
             # Only what belongs to the bundle travels, whatever else lies in its folder.
@@ -226,7 +227,7 @@ class Registry:
             with warnings.catch_warnings():
                 # MLflow asks for an input schema; raw rows come in more types than it can say.
                 warnings.filterwarnings("ignore", module="mlflow")
-                info = self._mlflow.pyfunc.log_model(
+                return _pyfunc().log_model(
                     name=NAME,
                     python_model=str(here.with_name("scorer.py")),
                     signature=_signature(),
@@ -234,13 +235,15 @@ class Registry:
                     code_paths=[str(here.parents[1])],
                     pip_requirements=_requirements(),
                 )
-        return str(info.model_uri)
 
-    def _client_version(self, uri: str, run_id: str, bundle: Bundle) -> str:
+    def _client_version(self, logged: Any, run_id: str, bundle: Bundle) -> str:
         if not self._client.search_registered_models(f"name = '{NAME}'"):
             self._client.create_registered_model(NAME)
         tags = {"stage": "Staging", "bundle_sha256": bundle.sha256}
-        made = self._client.create_model_version(NAME, uri, run_id=run_id, tags=tags)
+        # A server with users looks whether the model is one that this user may read.
+        made = self._client.create_model_version(
+            NAME, logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+        )
         return str(made.version)
 
     @contextmanager
@@ -254,8 +257,7 @@ class Registry:
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             raise RegistryError(f"The model registry at {_public(self.uri)} could not be {verb}.",
                                 why=f"{type(error).__name__}: {_public(_first_line(error))}",
-                                fix="Check MLFLOW_TRACKING_URI and that the server runs; what is "
-                                "served goes on being served.") from error  # fmt: skip
+                                fix=_remedy(error)) from error  # fmt: skip
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -267,16 +269,29 @@ def _quiet_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    # A server's client tells where to look, on the stdout that belongs to --json.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # A server on S3 sends its clients there, with addresses that only it may be able to reach.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
     # A registry that does not answer should say so in seconds, not in a quarter of an hour.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
-        import mlflow.pyfunc
+        import mlflow.artifacts
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow
+
+
+def _pyfunc() -> Any:
+    """Import what logs models; it needs pandas, which an API that only fetches is without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+    return mlflow.pyfunc
 
 
 def _signature() -> Any:
@@ -308,6 +323,21 @@ def _is_bundle(folder: Path, sha256: str) -> bool:
         return folder.exists() and verify(folder)[1] == sha256
     except BundleError:
         return False
+
+
+def _remedy(error: BaseException) -> str:
+    code = str(getattr(error, "error_code", ""))
+    # Artifacts come over plain HTTP, whose errors carry the answer.
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if code in {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"} or status == 401:
+        return "Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+    if code == "PERMISSION_DENIED" or status == 403:
+        return (
+            "Check what MLFLOW_TRACKING_USERNAME may do there, and that the server knows the "
+            "host in MLFLOW_TRACKING_URI as its own (MLFLOW_SERVER_ALLOWED_HOSTS)."
+        )
+    return ("Check MLFLOW_TRACKING_URI and that the server runs; what is served goes on being "
+            "served.")  # fmt: skip
 
 
 def _first_line(error: BaseException) -> str:
