@@ -46,6 +46,15 @@ def test_options_come_first(asked: list[tuple[Settings, Path | None]]) -> None:
     assert (settings.host, settings.port, bundle) == ("::1", 0, Path("x"))
 
 
+@pytest.mark.parametrize("options", [(), ("--bundle", "option")])
+def test_a_bundle_may_be_named_in_the_environment(
+    asked: list[tuple[Settings, Path | None]], options: tuple[str, ...]
+) -> None:
+    assert invoke(*options, env={"CRIMEGUARD_BUNDLE": "variable"}).exit_code == 0
+    ((_, bundle),) = asked
+    assert bundle == Path(options[-1] if options else "variable")
+
+
 def test_it_says_where_it_answers(asked: list[tuple[Settings, Path | None]]) -> None:
     assert "http://127.0.0.1:1234/docs" in invoke().output
 

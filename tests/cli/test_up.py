@@ -15,8 +15,9 @@ import typer
 
 from crimeguard.cli import train as train_verb
 from crimeguard.cli import up as verb
-from crimeguard.domain.errors import CrimeGuardError
+from crimeguard.domain.errors import CrimeGuardError, UsageError
 from crimeguard.domain.incident import Incident
+from crimeguard.serve.keys import Scope, make_key
 from crimeguard.settings import Settings
 from tests.cli.world import crimeguard, refused
 
@@ -112,3 +113,26 @@ def test_it_serves_a_first_prediction(home: Callable[[], Settings], tmp_path: Pa
     assert f"http://127.0.0.1:{port}/docs" in words
     assert "-> " in words
     assert "ready after" in words
+
+
+def test_a_key_of_our_own_that_does_not_fit_is_said_before_anything_is_made() -> None:
+    secret, key = make_key("console", [Scope.PREDICT])
+    other, label = make_key("records", [Scope.LABEL])
+    keys = f"{key.entry()},{label.entry()}"
+    verb._require_key(Settings())
+    verb._require_key(Settings(api_keys=keys, api_key=secret))
+    for wrong in ("", other, make_key("x", [Scope.PREDICT])[0]):
+        with pytest.raises(UsageError, match="CRIMEGUARD_API_KEY"):
+            verb._require_key(Settings(api_keys=keys, api_key=wrong))
+
+
+def test_what_is_shown_to_try_names_the_variable_and_not_the_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret, _ = make_key("console", [Scope.PREDICT])
+    settings = Settings(ui_host="0.0.0.0", api_key=secret)
+    verb._tell(settings, {"prediction": "theft", "confidence": 1.0}, 1)
+    said = capsys.readouterr().err
+    assert secret not in said
+    assert '-H "X-API-Key: $CRIMEGUARD_API_KEY"' in said
+    assert "http://127.0.0.1:8501" in said

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from crimeguard.domain.errors import RecordsError
 from crimeguard.records.database import Database, open_database
 from crimeguard.records.ledger import Ledger
-from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.records.prediction_log import Backlog, PredictionLog
 from crimeguard.settings import Settings
 from tests.records.postgres import Postgres
 from tests.records.rows import entries, kept, write
@@ -162,6 +162,35 @@ def test_too_much_waiting_is_refused_at_once(held: Held) -> None:
         for future in taken:
             future.result(timeout=10)
         log.submit(entries()).result(timeout=10)
+
+
+def test_what_waits_is_counted_and_grows_old_until_it_is_written(held: Held) -> None:
+    with PredictionLog(held) as log:
+        assert log.backlog == Backlog(0, 0.0)
+        first = log.submit(entries(3))
+        assert held.entered.wait(10)  # so the first is being written
+        second = log.submit(entries(4))
+        assert log.backlog.rows == 7
+        before = log.backlog.seconds
+        time.sleep(0.02)
+        assert log.backlog.seconds >= before + 0.02
+        held.let.set()
+        first.result(10)
+        second.result(10)
+        assert log.backlog == Backlog(0, 0.0)
+
+
+def test_what_failed_or_was_given_up_waits_no_more(held: Held) -> None:
+    with PredictionLog(held) as log:
+        first = log.submit(entries(3))
+        assert held.entered.wait(10)
+        second, third = log.submit(entries(2)), log.submit(entries(12_000))
+        assert second.cancel()
+        held.failure = OperationalError("INSERT", None, Exception("away"))
+        held.let.set()
+        for future in (first, third):
+            assert isinstance(future.exception(10), RecordsError)
+        assert log.backlog == Backlog(0, 0.0)
 
 
 def test_who_gave_up_waiting_is_not_written(held: Held) -> None:

@@ -16,12 +16,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from crimeguard.domain.category import CATEGORIES
+from crimeguard.domain.errors import UsageError
 from crimeguard.pipeline import Trained
 from crimeguard.registry.bundle import Bundle
 from crimeguard.registry.golden import RECORDS
-from crimeguard.retrain.probe import Probe, is_running, probe
+from crimeguard.retrain.probe import Probe, is_running, probe, require_admitted
+from crimeguard.serve.app import create_app
+from crimeguard.serve.keys import Scope, make_key
 from crimeguard.serve.predictor import Predictor
 from crimeguard.serve.slot import Slot
+from crimeguard.settings import Settings
 from tests.retrain.api import (
     Failing,
     NotNumbers,
@@ -291,3 +295,29 @@ def test_an_api_that_does_not_answer_in_time_fails(
         assert is_running(url)
         failed(probe(new, url, SHORT), "could not be asked (ReadTimeout)")
         assert time.monotonic() - began < 5
+
+
+def test_a_probe_shows_its_key(trained: Trained, tmp_path: Path) -> None:
+    secret, key = make_key("retrain", [Scope.PREDICT])
+    settings = Settings(home=tmp_path, api_keys=key.entry())
+    with listening(create_app(settings, Slot(Predictor(trained.bundle)))) as url:
+        assert probe(trained.bundle, url, LONG, headers={"X-API-Key": secret}).passed
+        failed(probe(trained.bundle, url, SHORT), "HTTP 401")
+        assert is_running(url)
+
+
+@pytest.mark.parametrize("scope", [None, Scope.LABEL])
+def test_without_a_key_that_fits_nothing_is_begun(scope: Scope | None, tmp_path: Path) -> None:
+    made = {item: make_key(item.value, [item]) for item in Scope}
+    settings = Settings(home=tmp_path, api_keys=",".join(key.entry() for _, key in made.values()))
+    headers = None if scope is None else {"X-API-Key": made[scope][0]}
+    with listening(create_app(settings, Slot())) as url:
+        with pytest.raises(UsageError, match="does not let the probe ask"):
+            require_admitted(url, headers)
+        # No model yet is no matter of keys.
+        require_admitted(url, {"X-API-Key": made[Scope.PREDICT][0]})
+
+
+def test_an_api_that_does_not_answer_asks_for_no_key(nobody: str) -> None:
+    for url in (nobody, "nonsense", "http://[::1"):
+        require_admitted(url, None)

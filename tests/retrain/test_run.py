@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from crimeguard import pipeline
-from crimeguard.domain.errors import RegistryError
+from crimeguard.domain.errors import RegistryError, UsageError
 from crimeguard.pipeline import Trained
 from crimeguard.records.database import open_database
 from crimeguard.records.ledger import Ledger
@@ -34,6 +34,8 @@ from crimeguard.retrain.lock import is_locked
 from crimeguard.retrain.probe import Probe
 from crimeguard.retrain.run import Outcome
 from crimeguard.retrain.signals import Forced
+from crimeguard.serve.app import create_app
+from crimeguard.serve.keys import Scope, make_key
 from crimeguard.serve.predictor import Predictor
 from crimeguard.serve.slot import Slot
 from crimeguard.settings import Settings
@@ -491,3 +493,18 @@ def test_kill_9_of_a_real_one_leaves_the_champion_and_the_next_takes_it_up(
         go(settings, params)
     with retraining(settings, params) as job:
         assert story(job.court) == [("decision", journey.id)] * 2
+
+
+def test_an_api_that_does_not_let_the_probe_ask_ends_it_before_anything_is_written(
+    params: Params, home: Callable[[], Settings], tmp_path: Path
+) -> None:
+    settings = home()
+    secret, key = make_key("retrain", [Scope.PREDICT])
+    keyed = Settings(home=tmp_path / "api", api_keys=key.entry())
+    with listening(create_app(keyed, Slot())) as url:
+        with retraining(settings, params, url) as run:
+            with pytest.raises(UsageError, match="does not let the probe ask"):
+                run.run()
+            assert story(run.court) == []
+        with retraining(replace(settings, api_key=secret), params, url) as run:
+            assert run.run().result == "skip"

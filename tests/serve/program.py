@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from crimeguard.domain.incident import Incident
@@ -56,7 +57,7 @@ def main(home: Path) -> None:
         return SlowPredictor(path.name.removeprefix("v"))
 
     server.connect, server.load = connect, load
-    settings = Settings(home=home, port=0, follow_seconds=0.05)
+    settings = replace(Settings.load(), home=home, port=0, follow_seconds=0.05)
     server.run(settings, on_listen=lambda address: print(address, flush=True))  # noqa: T201
 
 

@@ -6,7 +6,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from crimeguard.domain.field import CANONICAL_NAMES
-from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, NAMES_EXAMPLE
+from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, INFER_BODY, NAMES_EXAMPLE
 from tests.serve.fakes import Client
 from tests.serve.test_incident import RAW_ROW
 
@@ -15,6 +15,10 @@ from tests.serve.test_incident import RAW_ROW
 def document(client: Client) -> dict[str, Any]:
     found: dict[str, Any] = client.get("/openapi.json").json()
     return found
+
+
+INFER = "/v2/models/crimeguard/infer"
+TENSORS = INFER_BODY["content"]["application/json"]["examples"]["fields"]["value"]
 
 
 def check(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> None:
@@ -72,10 +76,11 @@ def test_the_schema_knows_both_spellings_of_every_field(document: dict[str, Any]
 
 
 def test_examples_work(document: dict[str, Any], client: Client) -> None:
-    for path in ("/predict", "/predict/batch"):
+    for path in ("/predict", "/predict/batch", INFER):
         content = document["paths"][path]["post"]["requestBody"]["content"]
         for example in content["application/json"]["examples"].values():
             assert client.post(path, json=example["value"]).status_code == 200
+    content = document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]
     table = content["text/csv"]["example"]
     answer = client.post("/predict/batch", content=table, headers={"Content-Type": "text/csv"})
     assert answer.status_code == 200
@@ -93,6 +98,14 @@ def test_examples_work(document: dict[str, Any], client: Client) -> None:
         ("get", "/health", None),
         ("get", "/livez", None),
         ("get", "/readyz", None),
+        ("get", "/v2", None),
+        ("get", "/v2/health/live", None),
+        ("get", "/v2/health/ready", None),
+        ("get", "/v2/models/crimeguard", None),
+        ("get", "/v2/models/crimeguard/ready", None),
+        ("post", INFER, {"id": "1", **TENSORS}),
+        ("post", INFER, {}),
+        ("post", INFER, None),
     ],
 )
 def test_answers_are_as_described(
@@ -111,3 +124,17 @@ def test_no_operation_hides_how_it_fails(document: dict[str, Any]) -> None:
                 if int(status) >= 400:
                     assert list(response["content"]) == ["application/problem+json"]
             assert "500" in operation["responses"]
+
+
+@pytest.mark.parametrize(
+    "tensor", [{}, {"name": 1}, {"shape": "1"}, {"datatype": "TEXT"}, {"data": {}}, {"extra": 1}]
+)
+def test_what_the_schema_of_tensors_refuses_the_api_refuses(
+    document: dict[str, Any], client: Client, tensor: dict[str, Any]
+) -> None:
+    good = INFER_BODY["content"]["application/json"]["examples"]["incident"]["value"]["inputs"][0]
+    body = {"inputs": [{**good, **tensor} if tensor else {}]}
+    check({"inputs": [good]}, ref("InferRequest"), document)
+    with pytest.raises(jsonschema.ValidationError):
+        check(body, ref("InferRequest"), document)
+    assert client.post(INFER, json=body).status_code == 400

@@ -160,3 +160,13 @@ def test_the_examples_have_the_described_shape(asking: Client) -> None:
         check(example["value"], content["schema"], document)
         assert asking.post("/labels", json=example["value"]).status_code == 404
     check({"prediction_id": NOWHERE, "category": None, "crm_cd": 210}, ref("Label"), document)
+
+
+def test_labels_are_counted(asking: Client) -> None:
+    labels = [{"prediction_id": item, "category": "theft"} for item in predicted(asking, 3)]
+    for sent in (labels[:2], labels):
+        assert asking.post("/labels", json=sent).status_code == 200
+    asking.post("/labels", json={"prediction_id": NOWHERE, "category": "theft"})
+    text = asking.get("/metrics").text
+    assert 'crimeguard_labels_total{outcome="accepted"} 3.0' in text
+    assert 'crimeguard_labels_total{outcome="unchanged"} 2.0' in text

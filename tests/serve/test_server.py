@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from crimeguard.domain.errors import BundleError, CrimeGuardError, UsageError
 from crimeguard.serve import server
+from crimeguard.serve.keys import KeysError, Scope, append_key, make_key
 from crimeguard.serve.openapi import NAMES_EXAMPLE
 from crimeguard.settings import Settings
 from tests.serve.program import SLOW_AREA
@@ -24,15 +26,16 @@ ROOT = Path(__file__).parents[2]
 class Running:
     """The program of tests/serve/program.py and its address."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.serve.program", str(home)], cwd=ROOT,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **(environ or {})},
         )  # fmt: skip
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
-        assert self.address.startswith("http://127.0.0.1:"), self.end()
+        assert self.address.startswith("http://"), self.end()
 
     def alias(self, version: str) -> None:
         (self.home / "alias.txt").write_text(version)
@@ -135,6 +138,40 @@ def test_loopback_addresses_are_served(host: str) -> None:
 def test_other_addresses_are_refused(host: str) -> None:
     with pytest.raises(UsageError, match="no API keys"):
         server.run(Settings(host=host))
+
+
+def test_keys_that_cannot_be_read_are_no_keys(tmp_path: Path) -> None:
+    for settings in (Settings(host="0.0.0.0", api_keys="x"), Settings(api_keys_file="nowhere")):
+        with pytest.raises(KeysError):
+            server.run(settings)
+
+
+def test_with_keys_it_listens_beyond_loopback_and_lets_only_callers_in(tmp_path: Path) -> None:
+    (tmp_path / "alias.txt").write_text("1")
+    secret, key = make_key("caller", [Scope.PREDICT])
+    append_key(tmp_path / "keys", key)
+    environ = {"CRIMEGUARD_HOST": "0.0.0.0", "CRIMEGUARD_API_KEYS_FILE": str(tmp_path / "keys")}
+    running = Running(tmp_path, environ)
+    try:
+        # Another address than the one that the tests above may use.
+        url = running.address.replace("0.0.0.0", "127.0.0.2")
+        _until(lambda: httpx.get(f"{url}/readyz").is_success, "it was not ready")
+        headers = {"X-API-Key": secret}
+        with httpx.Client(base_url=url) as client:
+            # The refusal arrives though its body is never read, and the connection lives on.
+            assert client.post("/predict", content=b"x" * 10_000_000).status_code == 401
+            assert client.post("/predict", json=NAMES_EXAMPLE, headers=headers).is_success
+            (tmp_path / "keys").write_text(make_key("other", [Scope.PREDICT])[1].entry())
+
+            def refused() -> bool:
+                answer = client.post("/predict", json=NAMES_EXAMPLE, headers=headers)
+                return answer.status_code == 401
+
+            _until(refused, "the key was not taken out of use")
+    finally:
+        said = running.end()
+    assert secret not in said
+    assert "the API keys have changed: other" in said
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from crimeguard.serve.problem import NO_MODEL, Problem
@@ -20,6 +22,18 @@ def test_a_swap_leaves_alone_what_was_taken_before() -> None:
     slot.swap(FakePredictor("2"))
     assert taken.bundle.version == "1"
     assert slot.require().bundle.version == "2"
+
+
+def test_it_tells_since_when() -> None:
+    assert Slot().since is None
+    before = time.time()
+    slot = Slot(FakePredictor("1"))
+    first = slot.since
+    slot.swap(FakePredictor("2"))
+    second = slot.since
+    assert first is not None
+    assert second is not None
+    assert before <= first <= second <= time.time()
 
 
 def test_model_info_names_the_bundle() -> None:

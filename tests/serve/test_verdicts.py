@@ -1,4 +1,5 @@
 import datetime as dt
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from tests.serve.fakes import Client, FakePredictor
 
 AT = dt.datetime(2023, 3, 10, 12, tzinfo=dt.UTC)
 SAID = {
-    "score": 0.62,
+    "score": 0.62, "status": "critical", "warning": 0.3, "critical": 0.5, "rows": 700, "labels": 90,
     "components": [{"name": "area", "score": 0.62}, {"name": "hour", "score": 0.1}],
     "performance": {
-        "expected": 0.9, "estimated": {"value": 0.88}, "realised": {"value": 0.8},
+        "expected": 0.9, "estimated": {"value": 0.88, "low": 0.86, "high": 0.89},
+        "promised": {"value": 0.87, "low": 0.84, "high": 0.9},
+        "realised": {"value": 0.8, "low": 0.77, "high": 0.83},
     },
 }  # fmt: skip
+TOO_FEW = {"score": 0.0, "status": "too few", "warning": 0.3, "critical": 0.5, "rows": 7,
+           "labels": 0, "components": [], "performance": None}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,7 +56,17 @@ def test_the_newest_verdict_on_what_is_served_is_shown(ledger: Ledger) -> None:
     assert 'crimeguard_drift_score{component="area"} 0.62' in text
     assert 'crimeguard_drift_score{component="hour"} 0.1' in text
     assert "crimeguard_drift_overall 0.62" in text
+    assert 'crimeguard_drift_threshold{severity="warning"} 0.3' in text
+    assert 'crimeguard_drift_threshold{severity="critical"} 0.5' in text
     assert 'crimeguard_accuracy{kind="realised"} 0.8' in text
+    assert 'crimeguard_accuracy{kind="promised"} 0.87' in text
+    assert 'crimeguard_accuracy_low{kind="realised"} 0.77' in text
+    assert 'crimeguard_accuracy_high{kind="estimated"} 0.89' in text
+    assert 'crimeguard_accuracy_low{kind="expected"}' not in text
+    assert 'crimeguard_verdict_status{status="critical"} 1.0' in text
+    assert 'crimeguard_verdict_status{status="too few"} 0.0' in text
+    assert "crimeguard_verdict_rows 700.0" in text
+    assert "crimeguard_verdict_labels 90.0" in text
     assert 'crimeguard_accuracy{kind="expected"} 0.9' in text
     assert "crimeguard_verdict_timestamp_seconds 1.6784496e+09" in text
 
@@ -83,15 +98,58 @@ def test_an_empty_slot_and_a_broken_ledger_show_nothing_and_raise_nothing(
     assert "crimeguard_drift_overall 0" not in shown(verdicts)
 
 
-def test_too_few_incidents_have_no_performance(ledger: Ledger) -> None:
+def test_a_verdict_on_too_few_incidents_is_shown_without_scores(ledger: Ledger) -> None:
     predictor = FakePredictor()
-    evidence = {"score": 0.0, "components": [], "performance": None}
-    ledger.append("verdict", subject=predictor.bundle.sha256, who="t", why="w", evidence=evidence)
+    ledger.append("verdict", subject=predictor.bundle.sha256, who="t", why="w", evidence=TOO_FEW)
     verdicts = Verdicts(ledger, Slot(predictor))
     verdicts.look()
     text = shown(verdicts)
-    assert "crimeguard_drift_overall 0.0" in text
+    assert "crimeguard_drift_overall 0" not in text
     assert "crimeguard_accuracy{" not in text
+    assert 'crimeguard_verdict_status{status="too few"} 1.0' in text
+    assert "crimeguard_verdict_rows 7.0" in text
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before", "after a restart"])
+def test_too_few_incidents_do_not_end_a_drift(ledger: Ledger, seen: bool) -> None:
+    predictor = FakePredictor()
+    verdicts = Verdicts(ledger, Slot(predictor))
+    judged(ledger, predictor.bundle.sha256)
+    if seen:
+        verdicts.look()
+    for _ in range(3):
+        ledger.append(
+            "verdict", subject=predictor.bundle.sha256, who="t", why="w", evidence=TOO_FEW
+        )
+    verdicts.look()
+    text = shown(verdicts)
+    assert "crimeguard_drift_overall 0.62" in text
+    assert 'crimeguard_verdict_status{status="too few"} 1.0' in text
+    assert "crimeguard_verdict_timestamp_seconds 1.6784496e+09" not in text
+
+
+def test_a_line_without_figures_does_no_harm(ledger: Ledger) -> None:
+    predictor = FakePredictor()
+    ledger.append("verdict", subject=predictor.bundle.sha256, who="t", why="w", evidence={})
+    verdicts = Verdicts(ledger, Slot(predictor))
+    verdicts.look()
+    assert "crimeguard_verdict_rows 0.0" in shown(verdicts)
+
+
+def test_a_bundle_that_comes_late_has_its_verdict_soon(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crimeguard.serve.verdicts._SOON", 0.01)
+    slot = Slot()
+    judged(ledger, FakePredictor().bundle.sha256)
+    verdicts = Verdicts(ledger, slot, every=3600)
+    verdicts.start()
+    slot.swap(FakePredictor())
+    end = time.monotonic() + 10
+    while "crimeguard_drift_overall 0.62" not in shown(verdicts):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    verdicts.close()
 
 
 def test_the_api_shows_them(tmp_path: Path) -> None:

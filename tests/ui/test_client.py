@@ -1,11 +1,19 @@
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from crimeguard.ui.client import ApiDownError, ApiError, Client, NotReadyError, Problem
+from crimeguard.ui.client import (
+    ApiDownError,
+    ApiError,
+    Client,
+    KeyRefusedError,
+    NotReadyError,
+    Problem,
+)
 from tests.ui.fake_api import CARD, FakeApi, problem
 
 RECORD = {"date_occ": "2023-03-01", "area": 1}
@@ -77,8 +85,25 @@ def test_a_refusal_names_every_value() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_asked_for_is_said(status: int) -> None:
-    with pytest.raises(ApiError, match="asks for a key"):
+    with pytest.raises(KeyRefusedError, match="asks for a key") as caught:
         always(*problem(status, "No key was sent.")).predict(RECORD)
+    assert caught.value.why == "No key was sent."
+    assert "CRIMEGUARD_API_KEY" in caught.value.fix
+
+
+def test_the_key_is_sent_with_every_request() -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("X-API-Key"))
+        return httpx.Response(500)
+
+    for headers in ({"X-API-Key": "cg_x"}, None):
+        api = Client("http://api.test", httpx.MockTransport(answer), headers=headers)
+        for ask in (api.health, api.model_card, partial(api.predict, RECORD)):
+            with pytest.raises(ApiError):
+                ask()
+    assert sent == ["cg_x"] * 3 + [None] * 3
 
 
 @pytest.mark.parametrize(

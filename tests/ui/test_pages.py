@@ -2,15 +2,23 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from crimeguard.serve.app import create_app
+from crimeguard.serve.keys import Scope, make_key
+from crimeguard.serve.slot import Slot
+from crimeguard.settings import Settings
+from crimeguard.ui import shell
 from crimeguard.ui.launch import SCRIPT
+from tests.retrain.api import listening
+from tests.serve.fakes import FakePredictor
 from tests.ui.fake_api import FakeApi, problem
 
+CONSOLE, ENTRY = make_key("console", [Scope.PREDICT])
 ROWS = b"""DR_NO,DATE OCC,AREA,Premis Cd,LAT,LON
 1,01/02/2023,6,108,34.1,-118.3
 2,01/02/2023,6,101,0,0
@@ -46,6 +54,22 @@ def no_cache() -> Iterator[None]:
 def api(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setenv("CRIMEGUARD_API_URL", fake_api.url)
     return fake_api
+
+
+@pytest.fixture(scope="module")
+def locked_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real API, which lets in the console's key alone."""
+    settings = Settings(home=tmp_path_factory.mktemp("locked"), api_keys=ENTRY.entry())
+    with listening(create_app(settings, Slot(FakePredictor()))) as url:
+        yield url
+
+
+@pytest.fixture
+def use_key(locked_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that lets the console show a key to the real API."""
+    monkeypatch.setenv("CRIMEGUARD_API_URL", locked_api)
+    yield lambda key: monkeypatch.setenv("CRIMEGUARD_API_KEY", key)
+    shell.client().close()
 
 
 def said(app: AppTest) -> str:
@@ -151,6 +175,28 @@ def test_a_failing_service_is_a_sentence_and_never_a_traceback(
     app = predict(app, area=6)
     assert words in app.error[-1].value
     assert "Traceback" not in said(app)
+
+
+@pytest.mark.parametrize("page", [predict_page, batch_page, about_page])
+@pytest.mark.parametrize(
+    "key", ["", make_key("another", [Scope.PREDICT])[0]], ids=["none", "wrong"]
+)
+def test_every_page_says_at_once_that_a_key_is_needed(
+    page: Callable[[], None], key: str, use_key: Callable[[str], None]
+) -> None:
+    use_key(key)
+    app = run(AppTest.from_function(page))
+    (error,) = app.error
+    assert "asks for a key" in error.value
+    assert r"CRIMEGUARD\_API\_KEY" in error.value
+    assert not key or key not in said(app)
+
+
+def test_with_its_key_the_console_is_answered(use_key: Callable[[str], None]) -> None:
+    use_key(CONSOLE)
+    app = predict(AppTest.from_function(predict_page), area=6, premise=108)
+    assert not app.error
+    assert app.metric
 
 
 def upload(content: bytes, name: str = "day.csv") -> AppTest:

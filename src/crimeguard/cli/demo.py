@@ -169,10 +169,11 @@ class Stage:
 
         environ = {
             "CRIMEGUARD_HOME": str(self.settings.home), "CRIMEGUARD_RECORDS_URL": "",
-            "MLFLOW_TRACKING_URI": "",
+            "MLFLOW_TRACKING_URI": "", "CRIMEGUARD_BUNDLE": "",
+            "CRIMEGUARD_API_KEYS": "", "CRIMEGUARD_API_KEYS_FILE": "",
             "CRIMEGUARD_FOLLOW_SECONDS": str(self.settings.follow_seconds),
         }  # fmt: skip
-        words = ("serve", "--port", str(self.settings.port))
+        words = ("serve", "--host", self.settings.host, "--port", str(self.settings.port))
         with child(*words, environ=environ, log=self.settings.home / "api.log") as process:
             wait_ready(self.settings.api_url, process)
             with httpx.Client(base_url=self.settings.api_url, timeout=120) as api:

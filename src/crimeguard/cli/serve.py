@@ -14,7 +14,7 @@ from crimeguard.settings import Settings
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; loopback only.", show_default=False)
+        str | None, typer.Option(help="Address to listen on.", show_default=False)
     ] = None,
     port: Annotated[
         int | None,
@@ -34,7 +34,8 @@ def serve(
 
     Without --bundle it serves what the registry calls production, and changes over
     without a restart when that changes. Address and port default to CRIMEGUARD_HOST and
-    CRIMEGUARD_PORT. Ctrl-C or SIGTERM ends it after the requests in flight.
+    CRIMEGUARD_PORT, --bundle to CRIMEGUARD_BUNDLE. Beyond loopback it needs API keys: see
+    `crimeguard key`. Ctrl-C or SIGTERM ends it after the requests in flight.
     """
     from crimeguard.serve import server
 
@@ -49,4 +50,6 @@ def serve(
         console.print(f"CrimeGuard answers at {address} (documentation: {address}/docs).",
                       soft_wrap=True)  # fmt: skip
 
+    if bundle is None and settings.bundle:
+        bundle = Path(settings.bundle)
     server.run(settings, bundle=bundle, on_listen=tell)

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +15,7 @@ import typer
 
 from crimeguard.cli.children import child, wait_ready
 from crimeguard.cli.console import console
-from crimeguard.domain.errors import CrimeGuardError
+from crimeguard.domain.errors import CrimeGuardError, UsageError
 
 if TYPE_CHECKING:
     from crimeguard.settings import Settings
@@ -45,20 +46,21 @@ def up(
     What is there already is not made again. Ctrl-C ends both servers.
     """
     from crimeguard.settings import Settings
-    from crimeguard.ui.launch import check_port
+    from crimeguard.ui.launch import check_port, shown
 
     settings = Settings.load()
-    check_port(settings.ui_port)
+    check_port(settings.ui_port, settings.ui_host)
+    _require_key(settings)
     began = time.monotonic()
     _ensure_model(settings, data, rows)
-    api = f"http://{settings.host}:{settings.port}"
+    api = f"http://{shown(settings.host)}:{settings.port}"
     settings = replace(settings, api_url=api)
-    with child("serve") as served, child("ui", "--api-url", api) as shown:
+    with child("serve") as served, child("ui", "--api-url", api) as console_process:
         wait_ready(api, served)
-        answer = _first_prediction(api)
+        answer = _first_prediction(api, settings.api_headers)
         _tell(settings, answer, time.monotonic() - began)
         if not once:
-            _watch(served, shown)
+            _watch(served, console_process)
 
 
 def _ensure_model(settings: Settings, data: Path | None, rows: int) -> None:
@@ -87,24 +89,44 @@ def _simulated(home: Path, rows: int) -> Path:
     return out
 
 
-def _first_prediction(api: str) -> dict[str, Any]:
+def _require_key(settings: Settings) -> None:
+    """Say at once, and not after the training, that our own callers will not be let in."""
+    from crimeguard.serve.keys import Scope, open_keys
+
+    keys = open_keys(settings)
+    mine = None if keys is None else keys.find(settings.api_key)
+    if keys is not None and (mine is None or Scope.PREDICT not in mine.scopes):
+        raise UsageError(
+            "CRIMEGUARD_API_KEY does not fit the API keys that are set.",
+            why="The console and the first prediction need a key with the scope `predict`.",
+            fix="Make one with `crimeguard key --name console --scope predict`.",
+        )
+
+
+def _first_prediction(api: str, headers: Mapping[str, str]) -> dict[str, Any]:
     import httpx
 
-    response = httpx.post(f"{api}/predict", json=EXAMPLE, timeout=30)
+    response = httpx.post(f"{api}/predict", json=EXAMPLE, headers=headers, timeout=30)
     response.raise_for_status()
     answer: dict[str, Any] = response.json()
     return answer
 
 
 def _tell(settings: Settings, answer: dict[str, Any], seconds: float) -> None:
+    from crimeguard.ui.launch import shown
+
+    headers = "-H 'Content-Type: application/json'"
+    if settings.api_key:
+        # The key itself is not for a terminal's memory.
+        headers += ' -H "X-API-Key: $CRIMEGUARD_API_KEY"'
     body = json.dumps(EXAMPLE)
     said = (
         "",
         f"API       {settings.api_url}/docs",
-        f"console   http://127.0.0.1:{settings.ui_port}",
+        f"console   http://{shown(settings.ui_host)}:{settings.ui_port}",
         f"state     {settings.home.resolve()}",
         "",
-        f"curl -s {settings.api_url}/predict -H 'Content-Type: application/json' -d '{body}'",
+        f"curl -s {settings.api_url}/predict {headers} -d '{body}'",
         f"-> {answer['prediction']} ({answer['confidence']:.0%})",
         "",
         f"ready after {seconds:.0f} s; Ctrl-C ends both servers",

@@ -56,6 +56,14 @@ class _Nobody:
         """Ignore it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for its commit: rows, and for how many seconds the oldest has."""
+
+    rows: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class _Submission:
     """Rows that are answered together, and how many of them are written."""
@@ -63,6 +71,7 @@ class _Submission:
     entries: Sequence[Entry]
     future: Future[None] = field(default_factory=Future)
     written: int = 0
+    came: float = field(default_factory=time.monotonic)
 
     def next(self, most: int) -> Sequence[Entry]:
         return self.entries[self.written : self.written + most]
@@ -84,6 +93,8 @@ class PredictionLog:
         self._database = database
         self._most_waiting = most_waiting
         self._submissions: deque[_Submission] = deque()
+        # Those that are being written as well, the oldest first.
+        self._unsettled: dict[int, _Submission] = {}
         self._waiting = 0
         self._change = Condition()
         self._closing = False
@@ -94,6 +105,14 @@ class PredictionLog:
     def database(self) -> Database:
         """Where the rows go."""
         return self._database
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits now; while the database hangs it grows older and longer."""
+        with self._change:
+            oldest = next(iter(self._unsettled.values()), None)
+            rows = self._waiting
+        return Backlog(rows, 0.0 if oldest is None else time.monotonic() - oldest.came)
 
     def start(self) -> None:
         """Begin to write; what was submitted before is written first."""
@@ -134,6 +153,7 @@ class PredictionLog:
                 submission.future.set_exception(_refusal(why))
             elif entries:
                 self._submissions.append(submission)
+                self._unsettled[id(submission)] = submission
                 self._waiting += len(entries)
                 self._change.notify()
             else:
@@ -172,6 +192,7 @@ class PredictionLog:
             item = self._submissions.popleft()
             if not item.written and not item.future.set_running_or_notify_cancel():
                 self._waiting -= len(item.entries)
+                del self._unsettled[id(item)]
                 continue
             rows = item.next(room)
             room -= len(rows)
@@ -219,6 +240,8 @@ class PredictionLog:
             for item, rows in group:
                 item.written += len(rows)
                 self._waiting -= len(rows)
+                if item.written == len(item.entries):
+                    del self._unsettled[id(item)]
         for item, _ in group:
             if item.written == len(item.entries):
                 item.future.set_result(None)
@@ -226,7 +249,8 @@ class PredictionLog:
     def _give_up(self, items: list[_Submission], error: RecordsError) -> None:
         with self._change:
             for item in items:
-                self._waiting -= len(item.entries) - item.written
+                if self._unsettled.pop(id(item), None) is not None:
+                    self._waiting -= len(item.entries) - item.written
                 if item in self._submissions:
                     self._submissions.remove(item)
         for item in items:

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.domain.errors import BundleError
+from crimeguard.domain.errors import BundleError, UsageError
 from crimeguard.domain.incident import Incident
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.registry.bundle import Bundle
@@ -22,6 +22,7 @@ _PAUSE: Final = 0.1
 _ONE_REQUEST: Final = 10.0
 # Too much to do, or nothing loaded yet: both pass.
 _ASK_AGAIN: Final = (429, 503)
+_NOT_LET_IN: Final = (401, 403)
 _SUM_TOLERANCE: Final = 1e-6
 
 
@@ -39,8 +40,9 @@ class Probe:
 
 
 def probe(
-    bundle: Bundle, api_url: str | None, timeout: float, *, was_running: bool = False
-) -> Probe:
+    bundle: Bundle, api_url: str | None, timeout: float, *, was_running: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Probe:  # fmt: skip
     """Ask a bundle, and the API that should serve it by now, for the golden rows.
 
     Parameters
@@ -54,6 +56,8 @@ def probe(
     was_running
         Whether the API was seen before the promotion. One that refuses connections passes
         as not running, but not if it did run: a bundle may have brought it down.
+    headers
+        Sent with every request: the API key, where one is needed.
     """
     checks: list[str] = []
     try:
@@ -62,7 +66,8 @@ def probe(
         if api_url is None:
             checks.append("no API is named: nothing to ask")
         else:
-            _ask_api(bundle, expected, api_url, timeout, was_running, checks)
+            with _opened(api_url, headers) as http:
+                _ask_api(bundle, expected, http, timeout, was_running, checks)
     except (_FailedError, BundleError) as error:
         return Probe(False, checks, str(error))
     return Probe(True, checks)
@@ -78,6 +83,27 @@ def is_running(api_url: str) -> bool:
     except httpx.HTTPError:
         return True  # it answers badly, or not in time; but it is there
     return True
+
+
+def require_admitted(api_url: str, headers: Mapping[str, str] | None) -> None:
+    """UsageError if the API answers and does not let us ask.
+
+    No probe could then tell a good bundle from a bad one. An API that does not answer, or
+    not as it should, is the probe's own concern.
+    """
+    try:
+        with httpx.Client(
+            base_url=api_url, trust_env=False, timeout=_ONE_REQUEST, headers=headers
+        ) as http:
+            status = http.get("/model").status_code
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return
+    if status in _NOT_LET_IN:
+        raise UsageError(
+            "The API does not let the probe ask, so nothing can be promoted.",
+            why="CRIMEGUARD_API_KEY is not set, not known there, or lacks the scope `predict`.",
+            fix="Make a key with `crimeguard key --name retrain --scope predict`.",
+        )
 
 
 class _FailedError(Exception):
@@ -97,25 +123,27 @@ def _golden(bundle: Bundle) -> Floats:
     return table
 
 
+def _opened(api_url: str, headers: Mapping[str, str] | None) -> httpx.Client:
+    try:
+        return httpx.Client(base_url=api_url, trust_env=False, headers=headers)
+    except httpx.InvalidURL:
+        raise _FailedError("The API's address is not a URL.") from None
+
+
 def _ask_api(
-    bundle: Bundle, expected: Floats, api_url: str, timeout: float, was_running: bool,
+    bundle: Bundle, expected: Floats, http: httpx.Client, timeout: float, was_running: bool,
     checks: list[str],
 ) -> None:  # fmt: skip
     began = time.monotonic()
-    try:
-        http = httpx.Client(base_url=api_url, trust_env=False)
-    except httpx.InvalidURL:
-        raise _FailedError("The API's address is not a URL.") from None
     name = f"{http.base_url.scheme}://{http.base_url.netloc.decode()}"
-    with http:
-        api = _Api(http, name, began + timeout)
-        if not was_running and api.is_absent():
-            checks.append(f"the API at {name} is not running: nothing to ask")
-            return
-        api.until(partial(api.require_served, bundle.sha256))
-        checks.append(f"{name} serves {bundle.version} after {time.monotonic() - began:.1f} s")
-        for record, row in zip(bundle.golden["records"], expected, strict=True):
-            api.until(partial(api.require_answer, record, row, bundle.sha256))
+    api = _Api(http, name, began + timeout)
+    if not was_running and api.is_absent():
+        checks.append(f"the API at {name} is not running: nothing to ask")
+        return
+    api.until(partial(api.require_served, bundle.sha256))
+    checks.append(f"{name} serves {bundle.version} after {time.monotonic() - began:.1f} s")
+    for record, row in zip(bundle.golden["records"], expected, strict=True):
+        api.until(partial(api.require_answer, record, row, bundle.sha256))
     checks.append(f"{len(expected)} golden rows answered by {name}")
 
 

@@ -23,7 +23,7 @@ from crimeguard.registry.store import PRODUCTION
 from crimeguard.retrain.data import Material, changed_mix, gather, train_until
 from crimeguard.retrain.lock import LockedError, retraining_lock
 from crimeguard.retrain.policy import Decision, decide, evidence
-from crimeguard.retrain.probe import Probe, is_running, probe
+from crimeguard.retrain.probe import Probe, is_running, probe, require_admitted
 from crimeguard.retrain.signals import Forced, Signals, Unsettled, collect, unsettled
 
 POLICY: Final = "policy"
@@ -82,6 +82,8 @@ class Retraining:
         home = self.court.settings.home
         try:
             with retraining_lock(home):
+                if self.api_url is not None:
+                    require_admitted(self.api_url, self.court.settings.api_headers)
                 settled = self._settle()
                 return replace(self._decide_and_train(forced), settled=settled)
         except LockedError:
@@ -174,7 +176,8 @@ class Retraining:
     def _probe(self, bundle: Bundle, actor: Actor, *, was_running: bool = False) -> Probe:
         self.progress("probe", 0, 1)
         patience = _PATIENCE + 2 * self.court.settings.follow_seconds
-        found = probe(bundle, self.api_url, patience, was_running=was_running)
+        found = probe(bundle, self.api_url, patience, was_running=was_running,
+                      headers=self.court.settings.api_headers)  # fmt: skip
         self.court.ledger.append(
             "probe", subject=bundle.sha256, who=actor.who,
             why=found.why or "it answers as it should", evidence=found.to_dict(),

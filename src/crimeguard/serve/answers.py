@@ -123,6 +123,10 @@ class ProblemAnswer(_Answer):
     instance: str
     request_id: str
     errors: list[ErrorAnswer]
+    error: str = Field(
+        default="",
+        description="All of it in one text; only below /v2, whose clients show this alone.",
+    )
 
 
 class CardAnswer(BaseModel):
@@ -132,3 +136,93 @@ class CardAnswer(BaseModel):
 
     model_info: ModelInfo
     card: dict[str, Any]
+
+
+Datatype = Literal[
+    "BYTES", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64",
+    "FP16", "FP32", "FP64",
+]  # fmt: skip
+
+
+class TensorMetadata(_Answer):
+    """Name, type and shape of a tensor."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int] = Field(description="-1 is any number of incidents.")
+
+
+class Tensor(TensorMetadata):
+    """A tensor with its data."""
+
+    data: list[Any] = Field(description="Row by row, flat.")
+
+
+class InputTensor(Tensor):
+    """A tensor of incidents, or of one field of them."""
+
+    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+
+
+class OutputChoice(_Answer):
+    """An output that is wanted."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+
+
+class InferRequest(_Answer):
+    """Incidents to predict, in the Open Inference Protocol."""
+
+    id: str | None = Field(default=None, max_length=200, description="Handed back.")
+    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+    inputs: list[InputTensor] = Field(min_length=1, max_length=100)
+    outputs: list[OutputChoice] | None = Field(default=None, description="Without it, all.")
+
+
+class InferAnswer(_Answer):
+    """Predictions in the Open Inference Protocol."""
+
+    id: str = Field(default="", description="The request's own, if it had one.")
+    model_name: str
+    model_version: str
+    parameters: dict[str, str] = Field(
+        description="`sha256` of the bundle, and `ignored_fields`, separated by commas."
+    )
+    outputs: list[Tensor]
+
+
+class ServerMetadataAnswer(_Answer):
+    """The server, in the Open Inference Protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class LiveAnswer(_Answer):
+    """The process is alive."""
+
+    live: Literal[True]
+
+
+class ReadyAnswer(_Answer):
+    """A verified bundle is loaded."""
+
+    ready: Literal[True]
+
+
+class ModelReadyAnswer(ReadyAnswer):
+    """The model of this name is loaded."""
+
+    name: str
+
+
+class ModelMetadataAnswer(_Answer):
+    """The model, in the Open Inference Protocol."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]

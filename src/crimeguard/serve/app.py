@@ -13,15 +13,18 @@ import crimeguard
 from crimeguard.records.ledger import Ledger
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve import (
+    guard,
     openapi,
     problem,
     routes_docs,
     routes_labels,
     routes_predict,
     routes_state,
+    routes_v2,
 )
 from crimeguard.serve.envelope import Envelope
 from crimeguard.serve.follower import Follower
+from crimeguard.serve.keys import open_keys
 from crimeguard.serve.metrics import Measured, Metrics
 from crimeguard.serve.service import Service
 from crimeguard.serve.slot import Slot
@@ -45,7 +48,7 @@ def create_app(
     Parameters
     ----------
     settings
-        Limits on bodies and batches.
+        Limits on bodies and batches, and the API keys: if there are any, callers need one.
     slot
         Holds the predictor, or will.
     follower
@@ -54,8 +57,14 @@ def create_app(
     log
         Keeps every prediction before it is answered; started and closed by the caller.
         None, for tests, keeps none.
+
+    Raises
+    ------
+    KeysError
+        If API keys are set but cannot be read.
     """
-    metrics = Metrics(slot)
+    keys = open_keys(settings)
+    metrics = Metrics(slot, follower, log)
     verdicts = None
     if log is not None:
         log.observer = metrics
@@ -73,11 +82,17 @@ def create_app(
         title="CrimeGuard", version=crimeguard.__version__, description=DESCRIPTION,
         docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Measured, metrics=metrics), Middleware(Envelope)],
+        middleware=[
+            Middleware(Measured, metrics=metrics), Middleware(Envelope, leaving=service.leaving),
+            *([] if keys is None else [Middleware(guard.Guard, keys=keys)]),
+        ],
     )  # fmt: skip
     app.state.service = service
     problem.install(app)
-    for routes in (routes_predict, routes_labels, routes_state, routes_docs):
+    for routes in (routes_predict, routes_labels, routes_state, routes_v2, routes_docs):
         app.include_router(routes.router)
-    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
+    guard.require_complete(app)
+    app.openapi = partial(  # type: ignore[method-assign]
+        openapi.describe, app, needs={} if keys is None else guard.NEEDS
+    )
     return app

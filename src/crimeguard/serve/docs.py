@@ -25,11 +25,21 @@ def render(document: Mapping[str, Any]) -> str:
         f"<header><h1>{escape(info['title'])} API <small>{escape(info['version'])}</small></h1>"
         f"<p>{escape(info['description'])}</p>"
         '<p>The same as a document: <a href="/openapi.json">/openapi.json</a>.</p>'
-        f"{_contents(operations)}</header><main>"
+        f"{_key_field(document)}{_contents(operations)}</header><main>"
         + "".join(_operation(*operation) for operation in operations)
         + _schemas(document["components"]["schemas"])
         + _problems()
         + "</main></body></html>"
+    )
+
+
+def _key_field(document: Mapping[str, Any]) -> str:
+    """Ask for a key where keys are in use; it stays in the page and is kept nowhere."""
+    if "securitySchemes" not in document["components"]:
+        return ""
+    return (
+        '<p class="try"><label for="api-key">API key, sent with what is tried on this page'
+        '</label><input id="api-key" type="password" autocomplete="off" spellcheck="false"></p>'
     )
 
 

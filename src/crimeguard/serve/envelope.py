@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import uuid
 from typing import Final
 
@@ -33,10 +34,11 @@ SECURITY_HEADERS: Final = {
 
 
 class Envelope:
-    """ASGI middleware around the whole app."""
+    """ASGI middleware around the whole app; no connection is kept once `leaving` is set."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, leaving: threading.Event) -> None:
         self._app = app
+        self._leaving = leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and put the headers on whatever is answered."""
@@ -51,10 +53,7 @@ class Envelope:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                self._address(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
@@ -68,6 +67,13 @@ class Envelope:
             problem = Problem(BROKEN, "This is a fault of the server, not of the request.")
             response = answer(Request(scope), problem)
             await response(scope, receive, send_in_envelope)
+
+    def _address(self, headers: MutableHeaders, request_id: str) -> None:
+        headers[REQUEST_ID] = request_id
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
+        if self._leaving.is_set():
+            headers["Connection"] = "close"
 
 
 def _request_id(scope: Scope) -> str:

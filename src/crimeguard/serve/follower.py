@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final, Literal, Protocol
@@ -42,11 +42,16 @@ class FollowState:
 
     `state` is `starting` before the first look, `unreachable` when the last look failed,
     `refused` when the alias names a bundle that did not verify, `empty` when it names none.
+    `answered_at` is when the registry answered last; `unreachable` counts the looks that it
+    did not answer, `refused` the bundles that were tried and did not verify.
     """
 
     state: State = "starting"
     version: str | None = None
     looked_at: dt.datetime | None = None
+    answered_at: dt.datetime | None = None
+    unreachable: int = 0
+    refused: int = 0
 
 
 class Follower:
@@ -121,7 +126,7 @@ class Follower:
             version = self._look()
         except BundleError as error:
             self._complain(f"the bundle under alias {ALIAS} is refused: {error}")
-            self._note("refused")
+            self._note("refused", tried=True)
         except CrimeGuardError as error:
             self._complain(f"the registry cannot be read: {error}")
             self._note("unreachable")
@@ -205,6 +210,10 @@ class Follower:
         note: dict[str, Any] = json.loads((self._cache / _NOTE).read_text(encoding="utf-8"))
         return note
 
-    def _note(self, state: State) -> None:
-        now = dt.datetime.now(dt.UTC)
-        self.state = replace(self.state, state=state, version=self._version, looked_at=now)
+    def _note(self, state: State, *, tried: bool = False) -> None:
+        now, before = dt.datetime.now(dt.UTC), self.state
+        answered = state != "unreachable"
+        self.state = FollowState(
+            state, self._version, now, now if answered else before.answered_at,
+            before.unreachable + (not answered), before.refused + tried,
+        )  # fmt: skip

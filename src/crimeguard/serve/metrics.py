@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
+    PlatformCollector,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crimeguard.serve.slot import Slot, model_info
+from crimeguard.domain.category import CATEGORIES
+from crimeguard.domain.level import InformationLevel
+from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.serve.follower import Follower
+from crimeguard.serve.gauges import Gauges
+from crimeguard.serve.slot import Slot
+
+CHAMPION: Final = "champion"
 
 # A time of creation beside every series doubles the answer and is asked for by nobody here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_SECONDS: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                   1.0, 2.5, 5.0, 10.0, 30.0)  # fmt: skip
+# Close together where single predictions lie, so that quantiles between them mean something.
+_SECONDS: Final = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
+                   0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # fmt: skip
 _ROWS: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+# Counted from 0 on, or a rate would miss the first answers and the first failures.
+_ROUTES: Final = ("/predict", "/predict/batch", "/labels")
+_OUTCOMES: Final = ("200", "500", "503")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
-    """The counts of one app; `slot` is read when Prometheus asks."""
+    """The counts of one app; slot, follower and log are read when Prometheus asks."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(
+        self, slot: Slot, follower: Follower | None = None, log: PredictionLog | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_BundleCollector(slot))
+        self.registry.register(Gauges(slot, follower, log))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._count_http()
+        self._count_predictions()
+        self._count_log()
+
+    def _count_http(self) -> None:
         self._requests = Counter(
             "crimeguard_http_requests", "Requests answered.", ("route", "method", "status"),
             registry=self.registry,
@@ -43,15 +62,36 @@ class Metrics:
             "crimeguard_http_request_seconds", "Time from request to the end of its answer.",
             ("route",), buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
-        self._predictions = Counter(
-            "crimeguard_predictions", "Predictions answered.", ("category", "level"),
+        for route in _ROUTES:
+            self._seconds.labels(route)
+            for status in _OUTCOMES:
+                self._requests.labels(route, "POST", status)
+        self.in_progress = Gauge(
+            "crimeguard_http_requests_in_progress", "Requests that are not answered yet.",
             registry=self.registry,
         )  # fmt: skip
+
+    def _count_predictions(self) -> None:
+        self._predictions = Counter(
+            "crimeguard_predictions", "Predictions answered.", ("category", "level", "variant"),
+            registry=self.registry,
+        )  # fmt: skip
+        # From 0 on as well.
+        for category in CATEGORIES:
+            for level in InformationLevel:
+                self._predictions.labels(category, level.label, CHAMPION)
         self._batch_rows = Histogram(
             "crimeguard_batch_rows", "Incidents in one batch.", buckets=_ROWS,
             registry=self.registry,
         )  # fmt: skip
+        self._labels = Counter(
+            "crimeguard_labels", "Labels received over HTTP and stored, or known already.",
+            ("outcome",), registry=self.registry,
+        )  # fmt: skip
+        for outcome in ("accepted", "unchanged"):
+            self._labels.labels(outcome)
 
+    def _count_log(self) -> None:
         self._log_rows = Counter(
             "crimeguard_log_rows", "Predictions committed to the log.", registry=self.registry
         )
@@ -69,9 +109,16 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def count_predictions(self, category: str, level: str, number: int = 1) -> None:
-        """Count answered predictions of one category at one level."""
-        self._predictions.labels(category, level).inc(number)
+    def count_predictions(
+        self, category: str, level: str, number: int = 1, *, variant: str = CHAMPION
+    ) -> None:
+        """Count answered predictions of one category at one level, by one of our models."""
+        self._predictions.labels(category, level, variant).inc(number)
+
+    def count_labels(self, accepted: int, unchanged: int) -> None:
+        """Count labels that were new, and those that said what is known."""
+        self._labels.labels("accepted").inc(accepted)
+        self._labels.labels("unchanged").inc(unchanged)
 
     def count_batch(self, rows: int) -> None:
         """Count one batch of `rows` incidents."""
@@ -89,30 +136,6 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class _BundleCollector(Collector):
-    """Tells of the bundle in service as it is when asked, so that a swap leaves no trace."""
-
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-
-    def collect(self) -> Iterable[Metric]:
-        predictor = self._slot.current
-        ready = GaugeMetricFamily("crimeguard_ready", "1 while a verified bundle is in service.")
-        ready.add_metric([], 0.0 if predictor is None else 1.0)
-        yield ready
-        info = GaugeMetricFamily(
-            "crimeguard_bundle_info", "The bundle in service.", labels=("name", "version", "sha256")
-        )
-        if predictor is not None:
-            info.add_metric(list(model_info(predictor.bundle).values()), 1.0)
-        yield info
-
-    def describe(self) -> Iterator[Metric]:
-        # Without it the registry would collect once at registration, to learn the names.
-        yield GaugeMetricFamily("crimeguard_ready", "")
-        yield GaugeMetricFamily("crimeguard_bundle_info", "")
 
 
 class Measured:
@@ -136,9 +159,11 @@ class Measured:
                 status = message["status"]
             await send(message)
 
+        self._metrics.in_progress.inc()
         try:
             await self._app(scope, receive, noting)
         finally:
+            self._metrics.in_progress.dec()
             # Only our own routes and methods become labels: a stranger must not be able
             # to make new time series.
             route = getattr(scope.get("route"), "path", "unmatched")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -11,9 +13,10 @@ from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.field import BY_NAME, CANONICAL_NAMES
 from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.domain.level import InformationLevel
-from crimeguard.serve.answers import ProblemAnswer
+from crimeguard.serve.answers import InferRequest, ProblemAnswer
 from crimeguard.serve.incident import LEVEL_FIELD
-from crimeguard.serve.problem import BROKEN, MEDIA_TYPE, Kind
+from crimeguard.serve.keys import Scope
+from crimeguard.serve.problem import BROKEN, MEDIA_TYPE, NO_KEY, WRONG_SCOPE, Kind
 from crimeguard.serve.upload import SUFFIX_OF_TYPE
 
 HEADINGS_EXAMPLE: Final = {
@@ -142,6 +145,36 @@ LABELS_BODY: Final = {
     },
 }
 
+_TENSOR_EXAMPLE: Final = {"name": "incident", "datatype": "BYTES", "shape": [1],
+                          "data": [json.dumps(NAMES_EXAMPLE)]}  # fmt: skip
+_FIELDS_EXAMPLE: Final = [
+    {"name": name, "datatype": "BYTES" if isinstance(value, str) else "INT32", "shape": [1],
+     "data": [value]}
+    for name, value in NAMES_EXAMPLE.items() if not isinstance(value, list)
+]  # fmt: skip
+INFER_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/InferRequest"},
+            "examples": {
+                "incident": {
+                    "summary": "One tensor of JSON objects",
+                    "value": {"inputs": [_TENSOR_EXAMPLE]},
+                },
+                "fields": {
+                    "summary": "A tensor a field, and two outputs",
+                    "value": {
+                        "id": "1",
+                        "inputs": _FIELDS_EXAMPLE,
+                        "outputs": [{"name": "prediction"}, {"name": "confidence"}],
+                    },
+                },
+            },
+        }
+    },
+}
+
 
 def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     """Describe the refusals of a route, and the failure that any route may have."""
@@ -157,8 +190,18 @@ def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the app's OpenAPI document, made once."""
+_SCHEMES: Final = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def describe(app: FastAPI, *, needs: Mapping[str, Scope | None]) -> dict[str, Any]:
+    """Return the app's OpenAPI document, made once.
+
+    `needs` tells the scope that a key must have for each path, None for an open one; it is
+    empty where no keys are in use.
+    """
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -166,11 +209,25 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Incident"] = incident_schema()
         schemas["Label"] = label_schema()
+        infer = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= infer.pop("$defs")
+        schemas["InferRequest"] = infer
         problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs")
         schemas["ProblemAnswer"] = problem
+        for path, scope in needs.items():
+            if scope is not None and path in document["paths"]:
+                _protect(document, path, scope)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _protect(document: dict[str, Any], path: str, scope: Scope) -> None:
+    document["components"]["securitySchemes"] = _SCHEMES
+    for operation in document["paths"][path].values():
+        operation["security"] = [{name: [scope.value]} for name in _SCHEMES]
+        for status, response in problems(NO_KEY, WRONG_SCOPE).items():
+            operation["responses"].setdefault(str(status), response)
 
 
 def incident_schema() -> dict[str, Any]:

@@ -23,6 +23,8 @@ from crimeguard.domain.errors import BadValue
 
 MEDIA_TYPE: Final = "application/problem+json"
 MOST_FLAWS: Final = 20  # named in one answer
+# Below it errors carry the member `error`, as the Open Inference Protocol wants it.
+_PROTOCOL: Final = "/v2/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,14 @@ BAD_FORM: Final = Kind(
     "bad-form", 400, "The form cannot be read",
     "A multipart body is damaged, or does not hold exactly one file in the field `file`.",
 )  # fmt: skip
+NO_KEY: Final = Kind(
+    "no-key", 401, "An API key is needed",
+    "The request shows no API key, several, or one that is not accepted here.",
+)  # fmt: skip
+WRONG_SCOPE: Final = Kind(
+    "wrong-scope", 403, "The API key may not do this",
+    "The key is accepted here, but lacks the scope that this path needs.",
+)  # fmt: skip
 NOT_FOUND: Final = Kind(
     "not-found", 404, "There is nothing here", "No such path; /docs lists the paths there are."
 )
@@ -67,6 +77,11 @@ WRONG_TYPE: Final = Kind(
 BAD_INCIDENT: Final = Kind(
     "bad-incident", 422, "The incident cannot be read",
     "The JSON is well-formed but does not describe incidents; `errors` points at each value.",
+)  # fmt: skip
+BAD_TENSOR: Final = Kind(
+    "bad-tensor", 400, "The tensors cannot be read",
+    "A request of the Open Inference Protocol that is not in its form, or with other tensors "
+    "than the model's; `errors` points at each.",
 )  # fmt: skip
 BAD_FILE: Final = Kind(
     "bad-file", 422, "The file cannot be read",
@@ -95,13 +110,18 @@ NO_MODEL: Final = Kind(
 BUSY: Final = Kind(
     "busy", 503, "The server is busy", "All workers are taken and the queue is full; ask again."
 )
+LEAVING: Final = Kind(
+    "leaving", 503, "The server is going away",
+    "It was told to end; requests should be sent to another one.",
+)  # fmt: skip
 NO_LOG: Final = Kind(
     "no-log", 503, "The prediction log cannot be written",
     "No prediction is answered that is not in the log, and no label is taken; ask again.",
 )  # fmt: skip
 KINDS: Final = (
-    NOT_JSON, BAD_FORM, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_FILE,
-    BAD_QUERY, BAD_LABEL, NO_PREDICTION, BROKEN, NO_MODEL, BUSY, NO_LOG,
+    NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE,
+    BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY, BAD_LABEL, NO_PREDICTION, BROKEN, NO_MODEL,
+    BUSY, LEAVING, NO_LOG,
 )  # fmt: skip
 
 
@@ -163,7 +183,16 @@ def answer(request: Request, problem: Problem) -> Response:
         "request_id": getattr(request.state, "request_id", ""),
         "errors": [flaw.as_member() for flaw in problem.flaws],
     }
+    if f"{request.url.path}/".startswith(_PROTOCOL):
+        document["error"] = _in_a_sentence(problem)
     return Response(orjson.dumps(document), kind.status, problem.headers, MEDIA_TYPE)
+
+
+def _in_a_sentence(problem: Problem) -> str:
+    """Say all of a problem in one text: clients of the protocol show nothing else."""
+    listed = [f"{flaw.pointer or 'The body'} {flaw.detail}" for flaw in problem.flaws[:3]]
+    more = len(problem.flaws) - len(listed)
+    return " ".join([problem.detail, *listed, *([f"And {more} more."] if more else [])])
 
 
 def install(app: FastAPI) -> None:

@@ -66,6 +66,7 @@ async def labels(request: Request) -> Response:
     if log is None:
         raise no_log()
     added = await service.labels.run(lambda: _store(log, parse_json(body)))
+    service.metrics.count_labels(added.accepted, added.unchanged)
     document = {"accepted": added.accepted, "unchanged": added.unchanged}
     return Response(orjson.dumps(document), media_type=_JSON)
 

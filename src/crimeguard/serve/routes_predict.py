@@ -13,7 +13,6 @@ from starlette.responses import Response, StreamingResponse
 
 from crimeguard.domain.level import InformationLevel
 from crimeguard.domain.prediction import Prediction
-from crimeguard.features.columns import Columns
 from crimeguard.records.entry import Entry
 from crimeguard.serve import incident, openapi
 from crimeguard.serve.answers import BatchAnswer, PredictionAnswer
@@ -25,6 +24,7 @@ from crimeguard.serve.body import (
     refuse_announced,
     require_media_type,
 )
+from crimeguard.serve.listed import read_list
 from crimeguard.serve.problem import (
     BAD_FILE,
     BAD_FORM,
@@ -39,7 +39,7 @@ from crimeguard.serve.problem import (
     Flaw,
     Problem,
 )
-from crimeguard.serve.remember import as_received, remember, remember_batch, single_entry
+from crimeguard.serve.remember import remember, remember_batch, single_entry
 from crimeguard.serve.service import service_of
 from crimeguard.serve.slot import Served, model_info
 from crimeguard.serve.upload import SUFFIX_OF_TYPE, file_name, read_upload
@@ -47,7 +47,6 @@ from crimeguard.settings import Settings
 
 router = APIRouter(tags=["predict"])
 
-MOST_LISTED: Final = 10_000  # incidents in one JSON list
 _LIST_BODIES: Final = 10  # a list may be so many times larger than one incident's body
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
@@ -169,7 +168,7 @@ async def _reader(
     kind = require_media_type(request, _JSON, _FORM, *SUFFIX_OF_TYPE)
     if kind == _JSON:
         body = await read_body(request, settings.max_body_bytes * _LIST_BODIES)
-        return lambda: _listed(body, level)
+        return lambda: read_list(parse_json(body), level)
     if kind == _FORM:
         content, name = await _file_of_form(request, settings.max_upload_bytes)
     else:
@@ -177,17 +176,6 @@ async def _reader(
     return lambda: read_upload(
         content, name, most_bytes=settings.max_upload_bytes,
         most_rows=settings.max_batch_rows, level=level,
-    )  # fmt: skip
-
-
-def _listed(body: bytes, level: InformationLevel | None) -> Batch:
-    records = parse_json(body)
-    asked = incident.read_many(records, most=MOST_LISTED, level=level)
-    ignored = dict.fromkeys(name for item in asked for name in item.ignored)
-    columns = Columns.from_incidents([item.incident for item in asked])
-    return Batch(
-        columns, [item.dr_no for item in asked], tuple(ignored),
-        texts=lambda start, stop: [as_received(record) for record in records[start:stop]],
     )  # fmt: skip
 
 

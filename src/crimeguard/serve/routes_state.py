@@ -15,7 +15,7 @@ import crimeguard
 from crimeguard.serve import openapi
 from crimeguard.serve.answers import CardAnswer, HealthAnswer, ProbeAnswer
 from crimeguard.serve.follower import ALIAS
-from crimeguard.serve.problem import NO_MODEL
+from crimeguard.serve.problem import LEAVING, NO_MODEL
 from crimeguard.serve.service import Service, service_of
 from crimeguard.serve.slot import model_info
 
@@ -73,11 +73,11 @@ async def livez() -> Response:
     "/readyz",
     summary="May requests be sent here?",
     response_model=ProbeAnswer,
-    responses=openapi.problems(NO_MODEL),
+    responses=openapi.problems(NO_MODEL, LEAVING),
 )
 async def readyz(request: Request) -> Response:
-    """Answer 200 once a verified bundle is loaded."""
-    service_of(request).slot.require()
+    """Answer 200 once a verified bundle is loaded, until the server is told to end."""
+    service_of(request).require_ready()
     return _json({"status": "ready"})
 
 

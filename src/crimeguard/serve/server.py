@@ -20,6 +20,9 @@ from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.records.retention import Retention
 from crimeguard.serve.app import create_app
 from crimeguard.serve.follower import Follower, Names
+from crimeguard.serve.keys import open_keys
+from crimeguard.serve.leaving import LeavingServer
+from crimeguard.serve.service import Service
 from crimeguard.serve.slot import Predicts, Slot
 from crimeguard.serve.warm import warm
 from crimeguard.settings import Settings
@@ -37,6 +40,7 @@ def run(
     """Serve until SIGTERM or SIGINT; requests in flight are answered first.
 
     RecordsError if the prediction log cannot be opened: nothing is answered without it.
+    UsageError beyond loopback without API keys, KeysError if they cannot be read.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ def run(
     on_listen
         Called with the address once the port is ours.
     """
-    require_loopback(settings.host)
+    if open_keys(settings) is None:
+        require_loopback(settings.host)
     _log_to_stderr()
     slot = Slot()
     follower = None
@@ -101,8 +106,9 @@ def require_loopback(host: str) -> None:
     if not inside:
         raise UsageError(
             f"The API does not listen on {host!r}.",
-            why="There are no API keys yet: whoever reaches the port could ask for predictions.",
-            fix="Use --host 127.0.0.1, and put a proxy that knows its callers in front.",
+            why="There are no API keys: whoever reaches the port could ask for predictions.",
+            fix="Make a key with `crimeguard key` and set CRIMEGUARD_API_KEYS, or use "
+            "--host 127.0.0.1.",
         )
 
 
@@ -137,15 +143,17 @@ def _run(
     log: PredictionLog,
     listener: socket.socket,
 ) -> None:
+    app = create_app(settings, slot, follower, log)
     config = uvicorn.Config(
-        create_app(settings, slot, follower, log), workers=1, log_config=None, access_log=False,
+        app, workers=1, log_config=None, access_log=False,
         server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS,
     )  # fmt: skip
     # uvicorn ends gracefully and then raises the signal again; being asked to stop is no
     # failure, so by then somebody must be there to take it quietly.
     before = {number: signal.signal(number, _done) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        service: Service = app.state.service
+        LeavingServer(config, service.leaving, settings.drain_seconds).run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

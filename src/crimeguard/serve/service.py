@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import threading
 import time
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from crimeguard.cores import cores
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.metrics import Metrics
+from crimeguard.serve.problem import LEAVING, Problem
 from crimeguard.serve.slot import Slot
 from crimeguard.serve.verdicts import Verdicts
 from crimeguard.serve.workers import Workers
@@ -18,7 +20,7 @@ from crimeguard.settings import Settings
 
 
 def _singles() -> Workers:
-    return Workers("single", threads=max(2, os.cpu_count() or 2), waiting=256)
+    return Workers("single", threads=max(2, cores()), waiting=256)
 
 
 def _batches() -> Workers:
@@ -35,6 +37,7 @@ class Service:
     """The parts of one running API.
 
     `follower` is None when one bundle is served for good, `log` and `verdicts` only in tests.
+    `leaving` is set when requests should be sent elsewhere.
     """
 
     settings: Settings
@@ -46,6 +49,7 @@ class Service:
     singles: Workers = field(default_factory=_singles)
     batches: Workers = field(default_factory=_batches)
     labels: Workers = field(default_factory=_labels)
+    leaving: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
 
     def start(self) -> None:
@@ -54,6 +58,12 @@ class Service:
             self.follower.start()
         if self.verdicts is not None:
             self.verdicts.start()
+
+    def require_ready(self) -> None:
+        """Raise the Problem for which no request should be sent here, if there is one."""
+        if self.leaving.is_set():
+            raise Problem(LEAVING, "It answers what still comes, and ends in a few seconds.")
+        self.slot.require()
 
     def close(self) -> None:
         """Stop following, and let what runs come to its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,11 +74,17 @@ class Slot:
 
     def __init__(self, predictor: Predicts | None = None) -> None:
         self._predictor = predictor
+        self._since = None if predictor is None else time.time()
 
     @property
     def current(self) -> Predicts | None:
         """The predictor in service."""
         return self._predictor
+
+    @property
+    def since(self) -> float | None:
+        """When it was put into service, in seconds since 1970."""
+        return self._since
 
     def require(self) -> Predicts:
         """Return the predictor in service; Problem (503) if there is none yet."""
@@ -89,6 +96,7 @@ class Slot:
 
     def swap(self, predictor: Predicts) -> None:
         """Put another predictor into service."""
+        self._since = time.time()
         self._predictor = predictor
 
 

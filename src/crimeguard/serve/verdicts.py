@@ -22,16 +22,25 @@ from crimeguard.serve.slot import Slot
 log = logging.getLogger(__name__)
 
 EVERY: Final = 15.0  # seconds: a common rhythm of scraping
+_SOON: Final = 1.0  # seconds between looks while no bundle is in service yet
+_BACK: Final = 100  # verdicts to go back for one that said something
+_STATUSES: Final = ("too few", "ok", "warning", "critical")
+_KINDS: Final = ("estimated", "promised", "realised")
 
 
 class Verdicts(Collector):
-    """Gauges of the newest verdict; none while there is none on the bundle in service."""
+    """Gauges of the newest verdict; none while there is none on the bundle in service.
+
+    A verdict on too few incidents says nothing, not even that all is well: scores and
+    accuracies stay those of the last one that said something.
+    """
 
     def __init__(self, ledger: Ledger, slot: Slot, *, every: float = EVERY) -> None:
         self._ledger = ledger
         self._slot = slot
         self._every = every
-        self._newest: LedgerEntry | None = None
+        # The newest, and the newest that said something: swapped together.
+        self._known: tuple[LedgerEntry, LedgerEntry | None] | None = None
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="crimeguard-verdicts", daemon=True)
 
@@ -51,56 +60,89 @@ class Verdicts(Collector):
         if predictor is None:
             return
         try:
-            found = self._ledger.entries("verdict", subject=predictor.bundle.sha256, newest=1)
+            self._known = self._read(predictor.bundle.sha256)
         except RecordsError as error:
             log.warning("the newest verdict cannot be read: %s", error)
-            return
-        self._newest = found[-1] if found else None
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges as Prometheus asks for them."""
-        newest, predictor = self._newest, self._slot.current
-        if newest is None or predictor is None or newest.subject != predictor.bundle.sha256:
-            return list(self.describe())
-        return _gauges(newest)
+        known, predictor = self._known, self._slot.current
+        families = _families()
+        if known is not None and predictor is not None:
+            newest, telling = known
+            if newest.subject == predictor.bundle.sha256:
+                _tell(families, newest)
+                if telling is not None:
+                    _tell_scores(families, telling.evidence)
+        return families.values()
 
     def describe(self) -> Iterator[Metric]:
         """Name the gauges without asking the ledger."""
-        yield from _families()
+        yield from _families().values()
+
+    def _read(self, sha256: str) -> tuple[LedgerEntry, LedgerEntry | None] | None:
+        found = self._ledger.entries("verdict", subject=sha256, newest=1)
+        if not found:
+            return None
+        newest = found[-1]
+        if newest.evidence.get("performance") is not None:
+            return newest, newest
+        known = self._known
+        if known is not None and known[0].subject == sha256:
+            return newest, known[1]
+        earlier = self._ledger.entries("verdict", subject=sha256, newest=_BACK)
+        said = [line for line in earlier if line.evidence.get("performance")]
+        return newest, said[-1] if said else None
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.look()
-            self._stopping.wait(self._every)
+            waiting = self._slot.current is None
+            self._stopping.wait(min(_SOON, self._every) if waiting else self._every)
 
 
-def _families() -> tuple[GaugeMetricFamily, ...]:
-    return (
-        GaugeMetricFamily("crimeguard_drift_score", "Drift score of the newest verdict, 0 to 1.",
+def _families() -> dict[str, GaugeMetricFamily]:
+    families = (
+        GaugeMetricFamily("crimeguard_drift_score", "Drift score by component, 0 to 1.",
                           labels=("component",)),
         GaugeMetricFamily("crimeguard_drift_overall", "The largest drift score, 0 to 1."),
-        GaugeMetricFamily("crimeguard_accuracy", "Accuracy in the newest verdict, 0 to 1.",
+        GaugeMetricFamily("crimeguard_drift_threshold", "Score above which a drift is severe.",
+                          labels=("severity",)),
+        GaugeMetricFamily("crimeguard_accuracy", "Accuracy, 0 to 1.", labels=("kind",)),
+        GaugeMetricFamily("crimeguard_accuracy_low", "Lower end of its 95 % interval.",
+                          labels=("kind",)),
+        GaugeMetricFamily("crimeguard_accuracy_high", "Upper end of its 95 % interval.",
                           labels=("kind",)),
         GaugeMetricFamily("crimeguard_verdict_timestamp_seconds",
                           "When the newest verdict was made."),
+        GaugeMetricFamily("crimeguard_verdict_status", "1 for what it said, 0 for the others.",
+                          labels=("status",)),
+        GaugeMetricFamily("crimeguard_verdict_rows", "Incidents that it was made on."),
+        GaugeMetricFamily("crimeguard_verdict_labels", "Labels that it was made on."),
     )  # fmt: skip
+    return {family.name.removeprefix("crimeguard_"): family for family in families}
 
 
-def _gauges(verdict: LedgerEntry) -> tuple[Metric, ...]:
-    scores, overall, accuracy, when = _families()
+def _tell(families: Mapping[str, GaugeMetricFamily], verdict: LedgerEntry) -> None:
     said = verdict.evidence
+    families["verdict_timestamp_seconds"].add_metric([], verdict.at.timestamp())
+    families["verdict_rows"].add_metric([], said.get("rows", 0))
+    families["verdict_labels"].add_metric([], said.get("labels", 0))
+    for status in _STATUSES:
+        families["verdict_status"].add_metric([status], float(status == said.get("status")))
+
+
+def _tell_scores(families: Mapping[str, GaugeMetricFamily], said: Mapping[str, Any]) -> None:
     for component in said["components"]:
-        scores.add_metric([component["name"]], component["score"])
-    overall.add_metric([], said["score"])
-    for kind, value in _accuracies(said["performance"] or {}):
-        accuracy.add_metric([kind], value)
-    when.add_metric([], verdict.at.timestamp())
-    return scores, overall, accuracy, when
-
-
-def _accuracies(performance: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for kind in ("estimated", "realised"):
-        if performance.get(kind) is not None:
-            yield kind, performance[kind]["value"]
-    if "expected" in performance:
-        yield "expected", performance["expected"]
+        families["drift_score"].add_metric([component["name"]], component["score"])
+    families["drift_overall"].add_metric([], said["score"])
+    for severity in ("warning", "critical"):
+        families["drift_threshold"].add_metric([severity], said[severity])
+    performance = said["performance"]
+    families["accuracy"].add_metric(["expected"], performance["expected"])
+    for kind in _KINDS:
+        estimate = performance[kind]
+        if estimate is not None:
+            families["accuracy"].add_metric([kind], estimate["value"])
+            families["accuracy_low"].add_metric([kind], estimate["low"])
+            families["accuracy_high"].add_metric([kind], estimate["high"])

@@ -61,6 +61,10 @@ class NotReadyError(ApiError):
     """The API runs, but cannot predict just now: no model yet, or too much to do."""
 
 
+class KeyRefusedError(ApiError):
+    """The API asks for a key, or for another one."""
+
+
 class Client:
     """Asks the API; every failure is an ApiError that a person can act on.
 
@@ -68,14 +72,21 @@ class Client:
     ----------
     url : str
         The API's address, for example http://127.0.0.1:5000.
+    headers : Mapping[str, str], optional
+        Sent with every request: the API key, where one is needed.
     transport : httpx.BaseTransport, optional
         What carries the requests; tests put their own here.
     """
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, transport: httpx.BaseTransport | None = None,
+        *, headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.url = url.rstrip("/")
         # A proxy of the environment must not see what people type here.
-        self._http = httpx.Client(base_url=self.url, transport=transport, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.url, transport=transport, trust_env=False, headers=headers
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -139,9 +150,11 @@ def _refusal(answer: httpx.Response) -> ApiError:
             "missing.",
         )  # fmt: skip
     if answer.status_code in (401, 403):
-        return ApiError("The prediction service asks for a key.", why=_sentence(detail),
-                        fix="This console cannot send one yet: run the service on loopback "
-                        "without keys.")  # fmt: skip
+        return KeyRefusedError(
+            "The prediction service asks for a key.", why=_sentence(detail),
+            fix="Whoever runs this console should make one with `crimeguard key --name console "
+            "--scope predict`, set CRIMEGUARD_API_KEY to it and restart the console.",
+        )  # fmt: skip
     if answer.status_code < 500 and problem:
         return ApiError(_sentence(detail) or "The request was refused.",
                         problems=tuple(_problems(problem)))  # fmt: skip

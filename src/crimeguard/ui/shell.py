@@ -12,7 +12,7 @@ from crimeguard.domain.level import InformationLevel
 from crimeguard.settings import Settings
 from crimeguard.ui.answer import Card, Health
 from crimeguard.ui.card import coverage_of
-from crimeguard.ui.client import ApiError, Client, Problem
+from crimeguard.ui.client import ApiError, Client, KeyRefusedError, Problem
 from crimeguard.ui.wording import field_name
 
 MOST_PROBLEMS = 5
@@ -21,7 +21,7 @@ _STARTING = "starting"
 
 def client() -> Client:
     """Return the client of this process for the API that the settings name."""
-    return _client(Settings.load().api_url)
+    return _client(*_api())
 
 
 def heading(title: str, lead: str) -> bool:
@@ -29,7 +29,8 @@ def heading(title: str, lead: str) -> bool:
     st.title(title, anchor=False)
     st.markdown(lead)
     try:
-        health = _health(client().url)
+        health = _health(*_api())
+        _require_key(health)
     except ApiError as error:
         show_error(error)
         st.button("Check again", key="check-again")
@@ -42,6 +43,17 @@ def heading(title: str, lead: str) -> bool:
             st.button("Check again", key="check-again")
         return health.status != _STARTING
     return False
+
+
+def _require_key(health: Health) -> None:
+    """Raise KeyRefusedError at once, and not when everything is filled in and sent."""
+    if health.status != _STARTING:
+        try:
+            card()
+        except KeyRefusedError:
+            raise
+        except ApiError:
+            pass  # whoever needs the card says so
 
 
 def show_error(error: CrimeGuardError) -> None:
@@ -73,7 +85,7 @@ def plain(text: str) -> str:
 
 def card() -> Card:
     """Return the served model's card; raises ApiError."""
-    return _card(client().url)
+    return _card(*_api())
 
 
 def coverage(level: InformationLevel) -> float | None:
@@ -95,16 +107,22 @@ def ink() -> str:
     return {"light": "#3a4755", "dark": "#c4ced8"}.get(st.context.theme.type or "", "#7b8896")
 
 
+def _api() -> tuple[str, str]:
+    """Return the API's address, and the key to show there."""
+    settings = Settings.load()
+    return settings.api_url, settings.api_key
+
+
 @st.cache_resource(show_spinner=False)
-def _client(url: str) -> Client:
-    return Client(url)
+def _client(url: str, key: str) -> Client:
+    return Client(url, headers={"X-API-Key": key} if key else None)
 
 
 @st.cache_data(ttl=5, show_spinner=False)
-def _health(url: str) -> Health:
-    return _client(url).health()
+def _health(url: str, key: str) -> Health:
+    return _client(url, key).health()
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def _card(url: str) -> Card:
-    return _client(url).model_card()
+def _card(url: str, key: str) -> Card:
+    return _client(url, key).model_card()

@@ -11,6 +11,8 @@ function requestOf(form) {
   for (const field of form.querySelectorAll("[data-header]")) {
     if (field.value) headers[field.dataset.header] = field.value;
   }
+  const key = document.getElementById("api-key");
+  if (key && key.value.trim()) headers["X-API-Key"] = key.value.trim();
   const options = { method: form.dataset.method, headers };
   const file = form.querySelector("input[type=file]");
   const text = form.querySelector("textarea");

@@ -1,0 +1,48 @@
+"""`crimeguard key`: make an API key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crimeguard.cli.console import console, emit
+from crimeguard.serve.keys import Scope
+
+
+def key(
+    name: Annotated[str, typer.Option(help="Who will use it; shown in logs and refusals.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be given again.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Append the entry to this file of keys; it is made if need be."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write both to stdout as JSON.")] = False,
+) -> None:
+    """Make an API key: the secret for its user, the entry for the server.
+
+    Examples:
+      crimeguard key --name console --scope predict
+      crimeguard key --name records --scope predict --scope label
+      crimeguard key --name console --scope predict --file keys.txt --json
+
+    The secret is shown once and kept nowhere: the entry holds only its SHA-256. A running
+    server reads CRIMEGUARD_API_KEYS_FILE again by itself; to take a key out of use, delete
+    its line.
+    """
+    from crimeguard.serve.keys import append_key, make_key
+
+    secret, made = make_key(name, scope)
+    if file is not None:
+        append_key(file, made)
+    if as_json:
+        emit({"name": made.name, "scopes": [item for item in Scope if item in made.scopes],
+              "key": secret, "entry": made.entry()})  # fmt: skip
+        return
+    # To stdout, and the words around to stderr: the two lines can be redirected.
+    typer.echo(f"CRIMEGUARD_API_KEY={secret}")
+    typer.echo(f"CRIMEGUARD_API_KEYS={made.entry()}")
+    where = "CRIMEGUARD_API_KEYS" if file is None else f"{file}, which has its entry now"
+    console.print(f"The first line is for the caller and is not shown again; the second is for "
+                  f"the server: {where}.", markup=False, soft_wrap=True)  # fmt: skip
