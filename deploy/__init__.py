@@ -1,0 +1,1 @@
+"""What ships CrimeGuard: images, manifests, rules, dashboards."""
