@@ -25,7 +25,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from crimeguard.domain.errors import UsageError
-from crimeguard.monitor import channels
+from crimeguard.monitor import wire
 from crimeguard.monitor.alerts import Alert, Alerter, ChannelError
 from crimeguard.monitor.channels import Alertmanager, Email, Webhook, channels_of
 from crimeguard.records.database import open_database
@@ -123,8 +123,8 @@ def test_a_webhook_that_refuses_is_not_tried_again(receiver: Receiver, status: i
 def test_a_webhook_that_is_silent_is_given_up(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert channels.TIMEOUT == 10
-    monkeypatch.setattr(channels, "TIMEOUT", 0.1)
+    assert wire.TIMEOUT == 10
+    monkeypatch.setattr("crimeguard.monitor.channels.TIMEOUT", 0.1)
     receiver.delay = 0.5
     with pytest.raises(ChannelError, match="It did not answer within"):
         Webhook(f"http://127.0.0.1:{receiver.port}/", pause=0.01).send(CRITICAL)

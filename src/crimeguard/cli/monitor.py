@@ -144,7 +144,8 @@ def _tell(look: Look) -> None:
             console.print(f"          {true.value:.1%} realised ({true.low:.1%} to "
                           f"{true.high:.1%}) on {true.rows:,} labels", markup=False)  # fmt: skip
     for outcome in look.alerts:
-        console.print(f"alert by {outcome.channel}: {outcome.error or 'sent'}", markup=False)
+        told = outcome.error or outcome.note or "sent"
+        console.print(f"alert by {outcome.channel}: {told}", markup=False)
     console.print(f"page  {look.folder / 'drift.html'}", markup=False, soft_wrap=True)
 
 

@@ -37,10 +37,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one sending; `error` is empty if it was delivered."""
+    """What became of one sending; `error` is empty if it was delivered.
+
+    `note` is what the channel told of it, as the build that it started.
+    """
 
     channel: str
     error: str = ""
+    note: str = ""
 
     @property
     def ok(self) -> bool:
@@ -55,8 +59,8 @@ class Channel(Protocol):
     def name(self) -> str:
         """Kind and host, without anything secret; the same after a restart."""
 
-    def send(self, alert: Alert) -> None:
-        """Deliver, or raise ChannelError."""
+    def send(self, alert: Alert) -> str | None:
+        """Deliver, or raise ChannelError; what is worth telling of it is returned."""
 
 
 class Remembered(Protocol):
@@ -138,7 +142,7 @@ class Alerter:
             channel for channel in self._channels
             if told.get(channel.name, _Told()).due(alert, self._repeat_after)
         ]  # fmt: skip
-        outcomes = [_send(channel, alert) for channel in due]
+        outcomes = [send_once(channel, alert) for channel in due]
         for outcome in outcomes:
             before = told.get(outcome.channel, _Told())
             told[outcome.channel] = before.after(alert, delivered=outcome.ok)
@@ -158,16 +162,19 @@ class Alerter:
             "at": alert.at.isoformat(),
             "summary": alert.summary,
             "details": dict(alert.details),
-            "channels": {outcome.channel: outcome.error or "ok" for outcome in outcomes},
+            "channels": {
+                outcome.channel: outcome.error or outcome.note or "ok" for outcome in outcomes
+            },
             "told": {name: _to_json(state) for name, state in told.items()},
         }
         why = f"{alert.severity}: {alert.summary}"
         self._ledger.append(KIND, subject=alert.key, who=self._who, why=why, evidence=evidence)
 
 
-def _send(channel: Channel, alert: Alert) -> Outcome:
+def send_once(channel: Channel, alert: Alert) -> Outcome:
+    """Send through one channel, whatever was told before; what fails is in the outcome."""
     try:
-        channel.send(alert)
+        note = channel.send(alert) or ""
     except ChannelError as error:
         log.warning("alert %s was not delivered: %s: %s", alert.key, channel.name, error)
         return Outcome(channel.name, str(error))
@@ -177,7 +184,7 @@ def _send(channel: Channel, alert: Alert) -> Outcome:
         words = f"It failed with {type(error).__name__}."
         log.error("alert %s was not delivered: %s: %s", alert.key, channel.name, words)  # noqa: TRY400
         return Outcome(channel.name, words)
-    return Outcome(channel.name)
+    return Outcome(channel.name, note=note)
 
 
 def _to_json(told: _Told) -> dict[str, Any]:

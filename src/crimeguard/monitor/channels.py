@@ -1,4 +1,4 @@
-"""Where alerts go: a webhook, e-mail, Prometheus' Alertmanager.
+"""Where alerts go: a webhook, e-mail, Prometheus' Alertmanager, Jenkins.
 
 Addresses may carry passwords (`user:password@`) and tokens (in the query, and with some
 chat services in the path). They are used and never told: of an address only scheme, host
@@ -13,16 +13,17 @@ import email.utils
 import logging
 import smtplib
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from crimeguard.domain.errors import UsageError
 from crimeguard.monitor.alerts import Alert, Channel, ChannelError
+from crimeguard.monitor.jenkins import Jenkins
+from crimeguard.monitor.wire import TIMEOUT, cause, public_address, unlogged, unreachable
 from crimeguard.settings import VARIABLES, Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TIMEOUT: Final = 10.0
 RETRIES: Final = 2
 _SMTP_PORTS: Final = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -46,7 +46,7 @@ class Webhook:
     def __init__(self, url: str, *, pause: float = 0.5) -> None:
         self._url = url
         self._pause = pause
-        self.name = f"webhook {_public(url, 'http', 'https')}"
+        self.name = f"webhook {public_address(url, 'http', 'https')}"
 
     def send(self, alert: Alert) -> None:
         """Deliver, or raise ChannelError."""
@@ -74,7 +74,7 @@ class Alertmanager:
     def __init__(
         self, url: str, *, holds: dt.timedelta = dt.timedelta(hours=49), pause: float = 0.5
     ) -> None:
-        self.name = f"alertmanager {_public(url, 'http', 'https')}"
+        self.name = f"alertmanager {public_address(url, 'http', 'https')}"
         parts = urlsplit(url)
         self._url = parts._replace(path=parts.path.rstrip("/") + "/api/v2/alerts").geturl()
         self._holds = holds
@@ -114,7 +114,7 @@ class Email:
         self, url: str, sender: str, recipients: Sequence[str],
         *, trust: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
-        self.name = f"email {_public(url, *_SMTP_PORTS)}"
+        self.name = f"email {public_address(url, *_SMTP_PORTS)}"
         self._url = urlsplit(url)
         self._sender = sender
         self._recipients = list(recipients)
@@ -136,7 +136,7 @@ class Email:
         except smtplib.SMTPException as error:
             raise ChannelError(_smtp_words(error)) from None
         except OSError as error:
-            raise ChannelError(_unreachable(error)) from None
+            raise ChannelError(unreachable(error)) from None
         if refused:
             log.warning("%s refused %d of %d recipients", self.name, len(refused),
                         len(self._recipients))  # fmt: skip
@@ -182,6 +182,16 @@ def channels_of(settings: Settings) -> list[Channel]:
         holds = dt.timedelta(hours=2 * settings.alert_repeat_hours + 1)
         with _named("alertmanager_url"):
             channels.append(Alertmanager(settings.alertmanager_url, holds=holds))
+    if settings.jenkins_url:
+        if not (settings.jenkins_user and settings.jenkins_token):
+            raise UsageError(
+                f"{VARIABLES['jenkins_url']} is set, but not who starts the pipeline there.",
+                fix=f"Set {VARIABLES['jenkins_user']} and {VARIABLES['jenkins_token']}.",
+            )
+        with _named("jenkins_url"):
+            channels.append(
+                Jenkins(settings.jenkins_url, settings.jenkins_user, settings.jenkins_token)
+            )
     return channels
 
 
@@ -194,22 +204,6 @@ def _named(setting: str) -> Iterator[None]:
         why = f"{error.what} {error.why}".strip()
         raise UsageError(f"{VARIABLES[setting]} cannot be used.", why=why,
                          fix=error.fix) from None  # fmt: skip
-
-
-def _public(url: str, *schemes: str) -> str:
-    """Return scheme, host and port of an address; UsageError if it is none of `schemes`."""
-    known = " or ".join(f"{scheme}://" for scheme in schemes)
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    # Its text would hold a part of the address.
-    except ValueError:
-        parts, host, port = SplitResult("", "", "", "", ""), None, None
-    if parts.scheme not in schemes or not host:
-        raise UsageError("This is not an address that alerts can be sent to.",
-                         fix=f"Begin it with {known} and a host.")  # fmt: skip
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
 def _alertmanager_form(alert: Alert, severity: str) -> dict[str, Any]:
@@ -267,7 +261,7 @@ def _post(url: str, content: Any, pause: float) -> None:
     import httpx
 
     body = _json(content)
-    with _unlogged("httpx"), httpx.Client(timeout=TIMEOUT) as client:
+    with unlogged("httpx"), httpx.Client(timeout=TIMEOUT) as client:
         for attempt in range(RETRIES + 1):
             failure = _attempt(client, url, body)
             if failure is None:
@@ -285,29 +279,11 @@ def _attempt(client: httpx.Client, url: str, body: bytes) -> _Failure | None:
     except httpx.TimeoutException:
         return _Failure(f"It did not answer within {TIMEOUT:g} s.", lasting=False)
     except httpx.TransportError as error:
-        return _Failure(_unreachable(_cause(error)), lasting=False)
+        return _Failure(unreachable(cause(error)), lasting=False)
     if answer.is_success:
         return None
     lasting = answer.status_code != 429 and answer.status_code < 500
     return _Failure(f"It answered {answer.status_code}.", lasting=lasting)
-
-
-def _cause(error: BaseException) -> OSError:
-    """Find the error of the operating system behind one of a library."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError):
-            return found
-        found = found.__cause__ or found.__context__
-    return OSError()
-
-
-def _unreachable(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return f"It did not answer within {TIMEOUT:g} s."
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({(error.reason or 'unknown').replace('_', ' ').lower()})."
-    return f"It cannot be reached{f' ({error.strerror})' if error.strerror else ''}."
 
 
 def _smtp_words(error: smtplib.SMTPException) -> str:
@@ -321,19 +297,3 @@ def _smtp_words(error: smtplib.SMTPException) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"It answered {error.smtp_code}."
     return f"The conversation broke off ({type(error).__name__})."
-
-
-@contextmanager
-def _unlogged(name: str) -> Iterator[None]:
-    """Keep this thread's records out of a library's log: whole addresses are in them."""
-    mine = threading.get_ident()
-
-    def others(record: logging.LogRecord) -> bool:  # noqa: ARG001
-        return threading.get_ident() != mine
-
-    logger = logging.getLogger(name)
-    logger.addFilter(others)
-    try:
-        yield
-    finally:
-        logger.removeFilter(others)
