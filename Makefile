@@ -12,11 +12,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help up demo test check lint types contracts lock clean
+.PHONY: help up demo test check lint types contracts tools lock clean
+.PHONY: login pull monitor retrain deploy dashboards
 .DEFAULT_GOAL := help
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## (.*)/make \1\t\2/; s/%/NAME/' | expand -t 18
 
 up: $(VENV)/.up $(VENV)/.deepchecks ## set up, make data, train, register, serve API and console
 	$(BIN)/crimeguard up
@@ -25,7 +26,7 @@ demo: $(VENV)/.up $(VENV)/.deepchecks ## set up and go once around the loop: dri
 	$(BIN)/crimeguard demo
 
 test: $(VENV)/.dev $(VENV)/.deepchecks ## set up and run the tests
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 check: lint types contracts ## lint, types and architecture contracts
 
@@ -38,6 +39,34 @@ types: $(VENV)/.dev
 
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# What the seven stages of the Jenkinsfile call; `crimeguard pipeline` runs them in order.
+login: ## log in to the image registry (REGISTRY, DOCKER_USER, DOCKER_PASSWORD)
+	deploy/docker/login
+
+pull: $(VENV)/.up ## fetch the snapshots from the DVC remote
+	$(BIN)/crimeguard data pull
+
+# make has one exit code for all failures, so drift is told by the file alone.
+monitor: $(VENV)/.up ## judge drift; the file monitoring/drift_detected means some
+	$(BIN)/crimeguard monitor --out monitoring $(MONITOR_ARGS) || [ $$? = 4 ]
+
+retrain: $(VENV)/.up $(VENV)/.deepchecks ## train, judge, promote and probe, if the policy says so
+	$(BIN)/crimeguard retrain $(RETRAIN_ARGS)
+
+image-%: ## build an image: backend, frontend, trainer or mlflow
+	deploy/docker/build $*
+
+push-%: ## push an image, and note its digest in reports/images
+	deploy/docker/push $*
+
+deploy: $(VENV)/.up ## roll out to Kubernetes by digest (OVERLAY=production), and back if it fails
+	$(BIN)/crimeguard deploy --overlay $(OVERLAY) $(DEPLOY_ARGS)
+
+dashboards: $(VENV)/.dev ## write the Grafana dashboards anew from code
+	$(BIN)/python -m deploy.grafana.dashboards
+
+tools: $(VENV)/.node $(VENV)/.checkov ## install the checks of Jenkinsfile and manifests (npm)
 
 lock: $(UV) ## compile the locked requirements anew from pyproject.toml
 	for group in dev up serve ui mlflow sbom; do \
@@ -72,6 +101,16 @@ $(VENV)/.up: $(UV) requirements/up.txt pyproject.toml
 $(VENV)/.deepchecks: $(UV) requirements/deepchecks.txt
 	$(PYTHON) -m venv $(VENV)/deepchecks
 	$(UV) pip sync --quiet --require-hashes --python $(VENV)/deepchecks/bin/python requirements/deepchecks.txt
+	@touch $@
+
+# The policy check of the manifests pins much of what we use otherwise.
+$(VENV)/.checkov: $(UV) requirements/checkov.txt
+	$(PYTHON) -m venv $(VENV)/checkov
+	$(UV) pip sync --quiet --require-hashes --python $(VENV)/checkov/bin/python requirements/checkov.txt
+	@touch $@
+
+$(VENV)/.node: $(UV) package-lock.json
+	npm ci --ignore-scripts --silent --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.dev: $(UV) requirements/dev.txt pyproject.toml

@@ -33,6 +33,18 @@ TINY = {
 FIRST, LAST = dt.date(2023, 1, 1), dt.date(2023, 2, 28)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not shown for want of a container engine."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", [])
+        if "no container engine" in str(report.longrepr)
+    ]  # fmt: skip
+    if skipped:
+        reason = skipped[0].longrepr[2]
+        terminalreporter.section("NOT SHOWN: delivery by containers", red=True, bold=True)
+        terminalreporter.line(f"{len(skipped)} tests did not run. {reason}")
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of the real Los Angeles rows; the test is skipped where there is none."""

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from crimeguard.cli.app import app
 from crimeguard.cli.up import EXAMPLE
+from crimeguard.delivery.stages import STAGES
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.codes import crime_codes
 from crimeguard.evaluate.distance import jensen_shannon
@@ -103,6 +105,25 @@ def test_the_gates_and_drifts_are_those_that_there_are() -> None:
     )
 
 
+def test_the_stages_images_and_overlays_are_those_that_there_are() -> None:
+    stages = README.split("**Pipeline**")[1].split("A drift alarm")[0]
+    assert re.findall(r"`([^`]+)`", stages.replace("\n ", "")) == [s.title for s in STAGES]
+    images = README.split("**Images**")[1].split("from the\n")[0]
+    made = {file.name.partition(".")[0] for file in (ROOT / "deploy/docker").glob("*.Dockerfile")}
+    assert set(re.findall(r"`([a-z]+)`", images)) == made
+    overlays = README.split("**Kubernetes**")[1].split("; Argo")[0]
+    there = {folder.name for folder in (ROOT / "deploy/k8s/overlays").iterdir()}
+    assert set(re.findall(r"`([a-z]+)`", overlays)) == there
+
+
+def test_compose_has_the_profiles_named() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    profiles = {name for service in services.values() for name in service["profiles"]}
+    assert profiles == {"plain", "full"}
+    plain = {name for name, service in services.items() if "plain" in service["profiles"]}
+    assert plain == {"backend", "frontend"}
+
+
 def test_every_gauge_of_the_monitor_is_documented(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "monitoring.md").read_text()
     database = Database(f"sqlite:///{tmp_path / 'records.db'}")
@@ -144,7 +165,8 @@ def test_no_endpoint_ranks_places_or_people() -> None:
     paths = set(create_app(Settings(), Slot()).openapi()["paths"])
     assert paths <= {
         "/predict", "/predict/batch", "/labels", "/model", "/health", "/livez", "/readyz",
-        "/metrics", "/docs", "/",
+        "/metrics", "/docs", "/", "/v2", "/v2/health/live", "/v2/health/ready",
+        "/v2/models/crimeguard", "/v2/models/crimeguard/ready", "/v2/models/crimeguard/infer",
     }  # fmt: skip
 
 

@@ -18,11 +18,12 @@ from crimeguard.domain.errors import (
 )
 from tests.cli.world import crimeguard
 
-# A file of the folder that defines a function of its own name is a verb.
+# A file of the folder that defines a function, or a group of verbs, of its own name is a verb.
 VERBS = sorted(
     path.stem
     for path in Path(program.__file__).parent.glob("*.py")
     if f"\ndef {path.stem}(" in path.read_text()
+    or (path.stem != "app" and f"\n{path.stem} = typer.Typer(" in path.read_text())
 )
 
 

@@ -1,5 +1,7 @@
 """The engine that other tests stand on is held to what it promises."""
 
+import os
+
 import pytest
 
 from tests.delivery.conftest import Registry
@@ -40,3 +42,9 @@ def test_an_engine_that_does_not_answer_is_said_to_be_missing(
     monkeypatch.setenv("CRIMEGUARD_TEST_ENGINE", "tcp://127.0.0.1:9")
     with pytest.raises(UnavailableError, match="does not answer"), open_engine(network=False):
         pass
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="only with several workers")
+def test_one_worker_runs_all_that_needs_an_engine(request: pytest.FixtureRequest) -> None:
+    """Otherwise each would start engines and build images of its own."""
+    assert request.node.nodeid.endswith("@engine")

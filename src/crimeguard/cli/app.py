@@ -9,19 +9,26 @@ from collections.abc import Callable
 import typer
 
 from crimeguard.cli.console import console
+from crimeguard.cli.data import data
 from crimeguard.cli.demo import demo
+from crimeguard.cli.deploy import deploy
 from crimeguard.cli.doctor import doctor
 from crimeguard.cli.evaluate import evaluate
+from crimeguard.cli.fetch import fetch
 from crimeguard.cli.history import history
+from crimeguard.cli.key import key
 from crimeguard.cli.label import label
 from crimeguard.cli.log import log
 from crimeguard.cli.monitor import monitor
+from crimeguard.cli.notice import notice
+from crimeguard.cli.pipeline import pipeline
 from crimeguard.cli.predict import predict
 from crimeguard.cli.prepare import prepare
 from crimeguard.cli.profile import profile
 from crimeguard.cli.promote import promote
 from crimeguard.cli.retrain import retrain
 from crimeguard.cli.rollback import rollback
+from crimeguard.cli.secrets import secrets
 from crimeguard.cli.serve import serve
 from crimeguard.cli.simulate import simulate
 from crimeguard.cli.train import train
@@ -48,9 +55,11 @@ app = typer.Typer(
 
 for verb in (
     up, demo, doctor, simulate, profile, validate, prepare, train, evaluate, predict, serve, ui,
-    log, label, monitor, retrain, promote, rollback, history,
+    log, label, monitor, retrain, promote, rollback, history, fetch,
+    key, secrets, pipeline, deploy, notice,
 ):  # fmt: skip
     app.command(help=help_text(verb))(verb)
+app.add_typer(data)
 
 
 def main() -> None:
