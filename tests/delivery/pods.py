@@ -15,8 +15,9 @@ from typing import Final
 
 import httpx
 
-from tests.delivery.cluster import CannotStart, Planned
+from tests.delivery.cluster import Planned
 from tests.delivery.engine import Engine
+from tests.delivery.environment import CannotStart
 from tests.delivery.store import Object
 
 # Which variable moves which port.

@@ -248,10 +248,12 @@ class TestPlain:
         plain.wait_for("backend", "frontend")
 
     def test_the_console_reaches_the_api_by_its_name_and_with_its_key(self, plain: Project) -> None:
+        plain.wait_for("backend")
         answer = json.loads(plain.python("frontend", ASK))
         assert answer["information_level"] == "report"
 
     def test_the_ports_answer_on_loopback(self, plain: Project) -> None:
+        plain.wait_for("backend", "frontend")
         assert plain.get("http://127.0.0.1:5000/readyz") == "200"
         assert plain.get("http://127.0.0.1:8501/_stcore/health") == "200"
         assert plain.get("http://127.0.0.1:5000/predict", "--request", "POST") == "401"
