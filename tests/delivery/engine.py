@@ -189,6 +189,15 @@ def _dockerd(folder: Path, namespace: str | None) -> Iterator[Engine]:
         _remove_containers(engine)
         process.terminate()
         process.wait(timeout=60)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Let go of the namespaces that dockerd leaves mounted: nobody could remove the folder."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed(mounted):
+        if Path(place).is_relative_to(folder):
+            subprocess.run(["umount", place], check=True)
 
 
 def _remove_containers(engine: Engine) -> None:
