@@ -40,7 +40,7 @@ class Site:
         given = {**self.images, "backend": backend}
         return subprocess.run(
             [sys.executable, "-m", "crimeguard", "deploy", "--overlay=staging", "--timeout=2m",
-             *(f"--{name}={image}" for name, image in given.items())],
+             "--secret", *(f"--{name}={image}" for name, image in given.items())],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=400,
             env={**os.environ, **self.secrets, "KUBECONFIG": str(self.cluster.kubeconfig)},
         )  # fmt: skip

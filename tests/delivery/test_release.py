@@ -72,7 +72,7 @@ def deployed(
     told: list[str] = []
     chosen = SECRETS if secrets is None else secrets
     kubectl = Kubectl(chosen.values())
-    return deploy(overlay, images, chosen, kubectl, timeout=20, tell=told.append), told
+    return deploy(overlay, images, chosen or None, kubectl, timeout=20, tell=told.append), told
 
 
 def call(*options: str) -> CrimeGuardError:
@@ -187,6 +187,17 @@ def test_half_a_secret_is_refused(stand_in: Cluster, overlay: Path) -> None:
     assert stand_in.store.find("secrets") == []
 
 
+def test_what_other_verbs_read_does_not_become_the_secret(
+    stand_in: Cluster, overlay: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pass-8fj2kd93jfnw")
+    monkeypatch.setenv("KUBECONFIG", str(stand_in.kubeconfig))
+    options = [f"--{name}={image}" for name, image in references().items()]
+    assert "does not exist" in call("--overlay", "staging", *options).what
+    assert "is not set" in call("--overlay", "staging", "--secret", *options).what
+    assert stand_in.store.find("secrets") == []
+
+
 def test_a_placeholder_is_refused(stand_in: Cluster, overlay: Path) -> None:
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD is still a placeholder"):
         deployed(overlay, references(), {**SECRETS, "MLFLOW_TRACKING_PASSWORD": "changethis"})
@@ -277,7 +288,8 @@ def test_an_interrupted_deploy_says_where_it_stopped(tmp_path: Path, overlay: Pa
     with cluster(tmp_path, pretended(lambda _: UNREADY), deadline=60) as slow:
         options = [f"--{name}={image}" for name, image in references().items()]
         process = subprocess.Popen(
-            [sys.executable, "-m", "crimeguard", "deploy", "--overlay=staging", *options],
+            [sys.executable, "-m", "crimeguard", "deploy", "--overlay=staging", "--secret",
+             *options],
             env={**os.environ, **SECRETS, "KUBECONFIG": str(slow.kubeconfig)},
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -28,6 +28,9 @@ def deploy(
     timeout: Annotated[
         str, typer.Option(metavar="PERIOD", help="For all to be ready, and again to go back.")
     ] = "5m",
+    secret: Annotated[
+        bool, typer.Option("--secret", help="Write the Secret from environment variables.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the manifests to stdout; ask no cluster.")
     ] = False,
@@ -37,13 +40,13 @@ def deploy(
 
     Examples:
       crimeguard deploy --overlay staging
-      crimeguard deploy --overlay production --timeout 10m
+      crimeguard deploy --overlay production --timeout 10m --secret
       crimeguard deploy --overlay staging --dry-run
       crimeguard deploy --overlay staging --backend docker.io/example/crimeguard-backend@sha256:...
 
     The cluster is the one that KUBECONFIG names. Images run by digest: as given, or as
-    `make push-NAME` left them in reports/images. The Secret is made from those environment
-    variables that the manifests read from it: set all of them, or none to leave it as it is.
+    `make push-NAME` left them in reports/images. With --secret the Secret becomes what the
+    environment variables hold that the manifests read from it; without, it stays as it is.
     If a Deployment does not become ready, those that were changed go back to what they were,
     and the exit code is 1.
     """
@@ -59,7 +62,12 @@ def deploy(
         return
     with _told_when_interrupted() as tell:
         outcome = release.deploy(
-            folder, chosen, os.environ, Kubectl(_secrets()), timeout=seconds, tell=tell
+            folder,
+            chosen,
+            os.environ if secret else None,
+            Kubectl(_secrets()),
+            timeout=seconds,
+            tell=tell,
         )
     if as_json:
         emit(outcome.document)

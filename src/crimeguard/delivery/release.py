@@ -71,7 +71,7 @@ def preview(overlay: Path, images: Mapping[str, str], kubectl: Kubectl) -> tuple
 
 
 def deploy(
-    overlay: Path, images: Mapping[str, str], environ: Mapping[str, str], kubectl: Kubectl,
+    overlay: Path, images: Mapping[str, str], environ: Mapping[str, str] | None, kubectl: Kubectl,
     *, timeout: float, tell: Tell,
 ) -> Outcome:  # fmt: skip
     """Bring images into a cluster and wait until they serve.
@@ -86,7 +86,7 @@ def deploy(
     images
         Reference by digest of each image.
     environ
-        Where the values of the Secret are taken from.
+        Where the values of the Secret are taken from; None leaves the one in the cluster.
     timeout
         For all Deployments together to be ready, and once more to be back, s.
     """
@@ -120,23 +120,23 @@ def live(kubectl: Kubectl, manifests: Manifests) -> dict[str, Live]:
     }
 
 
-def secret_values(manifests: Manifests, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the Secret that are set here: all that must be there, or none.
+def secret_values(manifests: Manifests, environ: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the values that the Secret becomes, none if it is to stay as it is.
 
-    DeployError if only some are, since the Secret becomes exactly what is set; UsageError
-    for a placeholder.
+    DeployError if one that must be there is not set; UsageError for a placeholder.
     """
+    if environ is None:
+        return {}
     refuse_placeholders(environ)
     asked = manifests.secrets()
-    values = {name: environ[name] for name in sorted(asked) if environ.get(name)}
-    missing = sorted(name for name, must in asked.items() if must and name not in values)
-    if values and missing:
+    missing = sorted(name for name, must in asked.items() if must and not environ.get(name))
+    if missing:
         raise DeployError(
-            f"{', '.join(missing)} is not set, but {', '.join(values)} is.",
-            why="The cluster's Secret is made of what is set here, and needs all of them.",
-            fix="Set all, or none to leave the Secret in the cluster as it is.",
+            f"{', '.join(missing)} is not set.",
+            why="The Secret becomes what these environment variables hold, and needs all of them.",
+            fix="Set them, or leave the Secret in the cluster as it is.",
         )
-    return values
+    return {name: environ[name] for name in sorted(asked) if environ.get(name)}
 
 
 def ensure_secret(kubectl: Kubectl, manifests: Manifests, values: Mapping[str, str]) -> str:
@@ -162,7 +162,7 @@ def ensure_secret(kubectl: Kubectl, manifests: Manifests, values: Mapping[str, s
         raise DeployError(
             f"The Secret {SECRET!r} in {manifests.namespace} {absent}.",
             why=f"No pod would start without {', '.join(sorted(missing))}.",
-            fix="Set the environment variables of these names and deploy again.",
+            fix="Set the environment variables of these names, and deploy with --secret.",
         )
     return version
 
