@@ -233,7 +233,6 @@ def test_branches_run_beside_each_other_and_one_that_fails_stops_the_others(
     classes: str, tmp_path: Path
 ) -> None:
     # Each waits for the other to have begun, which they could not one after the other.
-    began = time.monotonic()
     done = build(classes, tmp_path, """\
         stages {
             stage('both') {
@@ -246,7 +245,6 @@ def test_branches_run_beside_each_other_and_one_that_fails_stops_the_others(
         }
         options { timeout(time: 1, unit: 'MINUTES') }
     """)  # fmt: skip
-    assert time.monotonic() - began < 60
     assert done.result == "ABORTED"
     assert [event["stage"] for event in done.of("interrupted")] == ["b"]
     ends = {event["stage"]: event["result"] for event in done.of("stop")}

@@ -288,9 +288,8 @@ def test_no_source_tree_and_no_state_came_along(engine: Engine, images: dict[str
 def test_the_stop_is_orderly(backend: Container, frontend: Container) -> None:
     """The last test: requests in flight are answered by a server that was asked to stop."""
     for made in (backend, frontend):
-        began = time.monotonic()
+        # Whoever does not end by itself is killed, and then has another exit code.
         made.engine.docker("stop", "--time", "25", made.name)
-        assert time.monotonic() - began < 15
         assert made.state("{{.State.ExitCode}} {{.State.OOMKilled}}") == "0 false"
     logs = backend.engine.docker("logs", backend.name)
     assert "Application shutdown complete" in logs.stderr

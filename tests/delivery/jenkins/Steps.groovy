@@ -147,7 +147,11 @@ class Steps {
         while (!process.waitFor(50, TimeUnit.MILLISECONDS)) {
             ended = System.currentTimeMillis() > here.deadline ? 'timed out' : here.stop.get() ? 'a branch failed' : null
             if (ended) {
-                process.descendants().forEach { it.destroyForcibly() }
+                // The whole group: a list of children misses those that begin meanwhile. It is led
+                // by the process itself or, where setsid had to fork, by its child.
+                List<String> groups = ([process.toHandle()] + process.descendants().toList())
+                    .collect { "-${it.pid()}" as String }
+                new ProcessBuilder(['/bin/kill', '-KILL', '--'] + groups).start().waitFor()
                 process.destroyForcibly().waitFor()
                 break
             }
