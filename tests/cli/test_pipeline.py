@@ -138,10 +138,8 @@ def test_sigterm_ends_what_runs_and_removes_the_flag(folder: Path) -> None:
     flag = folder / FLAG
     while not flag.exists() and process.poll() is None:
         time.sleep(0.05)
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, words = process.communicate(timeout=30)
-    assert time.monotonic() - began < 30
     assert process.returncode != 0
     assert not flag.exists()
     assert "Traceback" not in words
