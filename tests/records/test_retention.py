@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import json
 import time
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_it_is_done_at_the_start_and_again(database: Database) -> None:
     write(database, entries(3, at=ago(5)))
     _until_empty(database)
     thread.close()
-    assert not thread._thread.is_alive()
+    assert "crimeguard-retention" not in {item.name for item in threading.enumerate()}
 
 
 def test_it_goes_on_after_a_failure(

@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from crimeguard.records import moment
 from crimeguard.records.database import Database
 from crimeguard.records.tables import LABEL, PREDICTION
 from crimeguard.records.window import chosen_between
+from crimeguard.repeating import Repeating
 
 log = logging.getLogger(__name__)
 
@@ -67,36 +67,29 @@ def prune(
 
 
 class Retention:
-    """A thread that prunes the log at once and then every day."""
+    """Prunes the log at once and then every day, in a thread."""
 
     def __init__(self, database: Database, days: int, *, every: float = _DAY) -> None:
         self._database = database
         self._days = days
-        self._every = every
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="crimeguard-retention", daemon=True)
+        self._repeating = Repeating("retention", self._prune, every)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._repeating.start()
 
     def close(self) -> None:
         """End; what is being deleted is left to the next time."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._repeating.close()
 
-    def _run(self) -> None:
-        while True:
-            try:
-                deleted = prune(self._database, self._days)
-            except RecordsError as error:
-                log.warning("old predictions cannot be deleted: %s", error)
-            else:
-                if deleted:
-                    log.info("%d predictions older than %d days deleted", deleted, self._days)
-            if self._stopping.wait(self._every):
-                return
+    def _prune(self) -> None:
+        try:
+            deleted = prune(self._database, self._days)
+        except RecordsError as error:
+            log.warning("old predictions cannot be deleted: %s", error)
+        else:
+            if deleted:
+                log.info("%d predictions older than %d days deleted", deleted, self._days)
 
 
 def export_log(

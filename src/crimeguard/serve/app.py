@@ -16,6 +16,7 @@ from crimeguard.serve import (
     guard,
     openapi,
     problem,
+    routes_batch,
     routes_docs,
     routes_labels,
     routes_predict,
@@ -89,7 +90,9 @@ def create_app(
     )  # fmt: skip
     app.state.service = service
     problem.install(app)
-    for routes in (routes_predict, routes_labels, routes_state, routes_v2, routes_docs):
+    for routes in (
+        routes_predict, routes_batch, routes_labels, routes_state, routes_v2, routes_docs,
+    ):  # fmt: skip
         app.include_router(routes.router)
     guard.require_complete(app)
     app.openapi = partial(  # type: ignore[method-assign]

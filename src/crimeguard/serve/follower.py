@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any, Final, Literal, Protocol
 
 from crimeguard.domain.errors import BundleError, CrimeGuardError
+from crimeguard.repeating import Repeating
 from crimeguard.serve.slot import Predicts, Slot
 from crimeguard.serve.warm import warm
 
@@ -90,20 +90,17 @@ class Follower:
         self._version: str | None = None
         self._refused: tuple[str, float] | None = None
         self._complaint = ""
-        self._stopping = Event()
-        self._thread: Thread | None = None
+        self._repeating = Repeating("follower", self._step, every)
+        self._restored = False
         self.state = FollowState()
 
     def start(self) -> None:
         """Serve the last verified bundle at once, if there is one, and begin to look."""
-        self._thread = Thread(target=self._run, name="crimeguard-follower", daemon=True)
-        self._thread.start()
+        self._repeating.start()
 
     def stop(self) -> None:
         """End the thread; a download that runs is left behind."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._repeating.close()
 
     def restore(self) -> None:
         """Put the bundle that was served last into the slot, if it still verifies."""
@@ -147,11 +144,11 @@ class Follower:
         log.log(level, "%s", complaint)
         self._complaint = complaint
 
-    def _run(self) -> None:
-        self.restore()
-        while not self._stopping.is_set():
-            self.look()
-            self._stopping.wait(self._every)
+    def _step(self) -> None:
+        if not self._restored:
+            self._restored = True
+            self.restore()
+        self.look()
 
     def _look(self) -> str | None:
         if self._registry is None:

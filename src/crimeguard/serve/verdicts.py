@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from threading import Event, Thread
 from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from crimeguard.domain.errors import RecordsError
 from crimeguard.records.ledger import Ledger, LedgerEntry
+from crimeguard.repeating import Repeating
 from crimeguard.serve.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -41,18 +41,15 @@ class Verdicts(Collector):
         self._every = every
         # The newest, and the newest that said something: swapped together.
         self._known: tuple[LedgerEntry, LedgerEntry | None] | None = None
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="crimeguard-verdicts", daemon=True)
+        self._repeating = Repeating("verdicts", self.look, self._pause)
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        self._repeating.start()
 
     def close(self) -> None:
         """Stop looking; a query that hangs is left behind."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._repeating.close()
 
     def look(self) -> None:
         """Read the newest verdict; the last one known stays if the ledger cannot be read."""
@@ -94,11 +91,9 @@ class Verdicts(Collector):
         said = [line for line in earlier if line.evidence.get("performance")]
         return newest, said[-1] if said else None
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.look()
-            waiting = self._slot.current is None
-            self._stopping.wait(min(_SOON, self._every) if waiting else self._every)
+    def _pause(self) -> float:
+        waiting = self._slot.current is None
+        return min(_SOON, self._every) if waiting else self._every
 
 
 def _families() -> dict[str, GaugeMetricFamily]:
