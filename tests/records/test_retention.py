@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import json
+import threading
 import time
 from pathlib import Path
 
