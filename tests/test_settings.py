@@ -115,7 +115,10 @@ def test_no_secret_may_be_a_placeholder_or_is_shown(variable: str) -> None:
 
 def test_no_secret_is_forgotten() -> None:
     """What is called like a secret is one, and so is an address, unless it is known better."""
-    public = {"CRIMEGUARD_API_URL", "CRIMEGUARD_API_KEYS_FILE", "CRIMEGUARD_DVC_ENDPOINT"}
+    public = {
+        "CRIMEGUARD_API_URL", "CRIMEGUARD_API_KEYS_FILE", "CRIMEGUARD_DVC_ENDPOINT",
+        "CRIMEGUARD_BUNDLE_PUBLIC_KEYS", "CRIMEGUARD_BUNDLE_SIGNING_KEY_FILE",
+    }  # fmt: skip
     suspect = {
         name for name in VARIABLES.values()
         if re.search(r"PASSWORD|SECRET|TOKEN|KEY|WEBHOOK|URL|URI", name)

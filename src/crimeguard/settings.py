@@ -30,8 +30,16 @@ class Settings:
     callers send. MLFLOW_TRACKING_URI names another MLflow than the embedded one, and
     MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD who asks it: MLflow's own names,
     which its client reads by itself.
-    CRIMEGUARD_MAX_BODY_BYTES bounds a request for single incidents,
+    CRIMEGUARD_BUNDLE_PUBLIC_KEYS are who may have signed what is served, and the file
+    CRIMEGUARD_BUNDLE_SIGNING_KEY_FILE signs what is trained. CRIMEGUARD_WORKERS is how many
+    processes answer. CRIMEGUARD_MAX_BODY_BYTES bounds a request for single incidents,
     CRIMEGUARD_MAX_UPLOAD_BYTES an uploaded file, CRIMEGUARD_MAX_BATCH_ROWS its rows;
+    CRIMEGUARD_MAX_WAITING the incidents that wait to be scored, CRIMEGUARD_MAX_CONNECTIONS
+    the connections of a process, CRIMEGUARD_DEADLINE_SECONDS and
+    CRIMEGUARD_BATCH_DEADLINE_SECONDS how long an answer may take, CRIMEGUARD_BODY_SECONDS
+    how long a body. A key may ask CRIMEGUARD_RATE_PER_SECOND, and CRIMEGUARD_RATE_BURST at
+    once; 0 is no limit. CRIMEGUARD_LOG_FORMAT is text or json. CRIMEGUARD_EXPERIMENT sets a
+    challenger beside the model in service.
     CRIMEGUARD_FOLLOW_SECONDS is how often the API looks at the registry,
     CRIMEGUARD_DRAIN_SECONDS how long it answers on after SIGTERM, no longer ready.
     CRIMEGUARD_ALERT_WEBHOOK, CRIMEGUARD_ALERT_SMTP_URL (with CRIMEGUARD_ALERT_FROM and
@@ -63,9 +71,21 @@ class Settings:
     mlflow_tracking_uri: str = field(default="", repr=False)
     mlflow_tracking_username: str = ""
     mlflow_tracking_password: str = field(default="", repr=False)
+    bundle_public_keys: str = ""
+    bundle_signing_key_file: str = ""
+    workers: int = 1
     max_body_bytes: int = 1_000_000
     max_upload_bytes: int = 200_000_000
     max_batch_rows: int = 1_000_000
+    max_waiting: int = 256
+    max_connections: int = 1000
+    deadline_seconds: float = 2.0
+    batch_deadline_seconds: float = 300.0
+    body_seconds: float = 30.0
+    rate_per_second: float = 0.0
+    rate_burst: int = 0
+    log_format: str = "text"
+    experiment: str = ""
     follow_seconds: float = 10.0
     drain_seconds: float = 0.0
     alert_webhook: str = field(default="", repr=False)

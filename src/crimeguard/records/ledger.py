@@ -16,8 +16,11 @@ from crimeguard.records.database import Database
 from crimeguard.records.tables import LEDGER
 
 KINDS: Final = frozenset(
-    {"verdict", "alert", "decision", "training", "gates", "promotion", "rollback", "probe"}
-)
+    {
+        "verdict", "alert", "decision", "training", "gates", "promotion", "rollback", "probe",
+        "refusal", "experiment", "admin",
+    }
+)  # fmt: skip
 _OPTIONS: Final = (
     orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 )

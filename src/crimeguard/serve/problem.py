@@ -66,6 +66,14 @@ WRONG_METHOD: Final = Kind(
     "wrong-method", 405, "The method is not allowed",
     "The path exists, but not for this method; the header Allow names those it has.",
 )  # fmt: skip
+TOO_SLOW: Final = Kind(
+    "too-slow", 408, "The body did not arrive in time",
+    "The request began, and its body did not come within the time that the server waits.",
+)  # fmt: skip
+CONFLICT: Final = Kind(
+    "conflict", 409, "This cannot be done now",
+    "The request is well-formed, but does not fit the state that the server is in.",
+)  # fmt: skip
 TOO_LARGE: Final = Kind(
     "too-large", 413, "The body is too large",
     "The body, the file in it or its rows are more than this server accepts at once.",
@@ -99,6 +107,10 @@ NO_PREDICTION: Final = Kind(
     "unknown-prediction", 404, "There is no such prediction",
     "A `prediction_id` is not in the log, or no longer; no label of the request was stored.",
 )  # fmt: skip
+TOO_MANY: Final = Kind(
+    "too-many", 429, "Too many requests",
+    "The API key has used up what it may ask in this time; Retry-After says when there is more.",
+)  # fmt: skip
 BROKEN: Final = Kind(
     "internal", 500, "The server failed",
     "A fault of this server; its log says more under the request id.",
@@ -118,10 +130,14 @@ NO_LOG: Final = Kind(
     "no-log", 503, "The prediction log cannot be written",
     "No prediction is answered that is not in the log, and no label is taken; ask again.",
 )  # fmt: skip
+TOO_LATE: Final = Kind(
+    "too-late", 504, "The answer is not ready in time",
+    "The request waited or was computed longer than the server lets a caller wait.",
+)  # fmt: skip
 KINDS: Final = (
-    NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE,
-    BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY, BAD_LABEL, NO_PREDICTION, BROKEN, NO_MODEL,
-    BUSY, LEAVING, NO_LOG,
+    NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, TOO_SLOW, CONFLICT,
+    TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY, BAD_LABEL,
+    NO_PREDICTION, TOO_MANY, BROKEN, NO_MODEL, BUSY, LEAVING, NO_LOG, TOO_LATE,
 )  # fmt: skip
 
 
