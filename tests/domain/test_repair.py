@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crimeguard.domain import repair
+from crimeguard.domain.block import round_degrees, to_block
 from crimeguard.domain.codes import descent_names, sex_names
 from crimeguard.domain.field import (
     BY_NAME,
@@ -24,6 +25,7 @@ from crimeguard.domain.incident import as_text
 Check = Callable[[Any], bool]
 IS_CANONICAL: dict[Callable[[str], Any], Check] = {
     repair.repair_text: lambda value: isinstance(value, str) and value == " ".join(value.split()),
+    repair.repair_address: lambda value: value == to_block(value) == " ".join(value.split()),
     repair.repair_number: lambda value: value == " ".join(value.split()),
     repair.repair_date: lambda value: type(value) is dt.date and value >= repair.EARLIEST,
     repair.repair_time: lambda value: value // 100 < 24 and value % 100 < 60,
@@ -35,8 +37,8 @@ IS_CANONICAL: dict[Callable[[str], Any], Check] = {
     repair.repair_mocodes: lambda value: (
         value == tuple(sorted(set(value))) and all(1 <= code <= 9999 for code in value)
     ),
-    repair.repair_latitude: lambda value: 33 < value < 35,
-    repair.repair_longitude: lambda value: -120 < value < -117,
+    repair.repair_latitude: lambda value: 33 < value < 35 and value == round_degrees(value),
+    repair.repair_longitude: (lambda value: -120 < value < -117 and value == round_degrees(value)),
 }
 # Text that is nearly right finds more than text at random.
 NEARLY = st.one_of(
@@ -104,7 +106,10 @@ DAMAGE = [
     ("dash for descent", repair.repair_descent, "-", None),
     ("X for descent is recorded as unknown", repair.repair_descent, " x ", "X"),
     ("a number taken for a float", repair.repair_number, "231804450.0", "231804450"),
-    ("padded location", repair.repair_text, "1100 W  39TH      PL ", "1100 W 39TH PL"),
+    ("padded location", repair.repair_address, "1100 W  39TH      PL ", "1100 W 39TH PL"),
+    ("exact location", repair.repair_address, "1132 W  39TH PL #4", "1100 W 39TH PL"),
+    ("exact latitude", repair.repair_latitude, "34.04594999", 34.0459),
+    ("exact longitude", repair.repair_longitude, "-118.25449999", -118.2545),
     ("portal date", repair.repair_date, "01/08/2020 12:00:00 AM", dt.date(2020, 1, 8)),
     ("API date", repair.repair_date, "2020-01-08T00:00:00.000", dt.date(2020, 1, 8)),
     ("pandas date", repair.repair_date, "2020-01-08 00:00:00+00:00", dt.date(2020, 1, 8)),

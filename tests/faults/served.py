@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Final
 import httpx
 
 from crimeguard.records.database import open_database
+from crimeguard.serve.supervisor import environment
 from crimeguard.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
@@ -29,15 +29,10 @@ class Served:
     """`crimeguard serve` on a free port; `errors` is what it has said so far."""
 
     def __init__(self, bundle: Path, settings: Settings) -> None:
-        environ = {
-            **os.environ,
-            "CRIMEGUARD_HOME": str(settings.home),
-            "CRIMEGUARD_RECORDS_URL": settings.records_url,
-        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "crimeguard", "serve", "--bundle", str(bundle), "--port", "0"],
-            cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment(settings), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.errors = ""
         self._listening = threading.Event()

@@ -12,7 +12,7 @@ import pytest
 from crimeguard.domain.incident import Incident
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features import cross
-from crimeguard.features.columns import Columns
+from crimeguard.features.columns import Columns, Ints
 from crimeguard.features.cross import (
     RADIX,
     TEMPLATES,
@@ -31,6 +31,12 @@ ONE = Incident(
 
 def keys(incident: Incident) -> list[int]:
     return sorted(crossed_keys(Columns.from_incidents([incident])).values.tolist())
+
+
+def atoms_of(columns: Columns) -> dict[str, Ints]:
+    made = cross._atoms(columns, np.diff(columns.mo_offsets))
+    assert len(made) == len(cross.ATOMS) + 1
+    return dict(zip(cross.ATOMS, made, strict=False))
 
 
 def template(*names: str) -> int:
@@ -64,14 +70,14 @@ def test_atoms_stay_below_their_radix(incidents: pl.DataFrame) -> None:
                 date_rptd=dt.date(2003, 1, 1)),
     ]  # fmt: skip
     for columns in (Columns.from_incidents(edges), Columns.from_frame(incidents)):
-        for name, values in cross._atoms(columns).items():
+        for name, values in atoms_of(columns).items():
             assert values.min() >= 0, name
             assert values.max() < RADIX[name], name
 
 
 def test_different_values_never_share_a_key(incidents: pl.DataFrame) -> None:
     columns = Columns.from_frame(incidents)
-    atoms = cross._atoms(columns)
+    atoms = atoms_of(columns)
     made = crossed_keys(columns)
     row = np.repeat(np.arange(len(columns)), np.diff(made.offsets))
     for names in (("premise", "weapon"), ("sex", "age"), ("premise", "area")):

@@ -111,6 +111,30 @@ def test_only_the_champions_own_answers_count(
     assert found.label.tolist() == [UNKNOWN] * 3
 
 
+def test_what_a_challenger_answers_in_a_split_is_not_missing_from_the_volume(
+    database: Database, champion: Bundle, frame: pl.DataFrame
+) -> None:
+    """Half of the incidents of each day meet the challenger; alone they would be an alarm."""
+    mine = np.arange(frame.height) % 2 == 0
+    answered = observe(champion, frame)
+    half, rest = frame.filter(pl.Series(mine)), frame.filter(pl.Series(~mine))
+    log(database, half, answered.take(mine), NOW - HOUR, bundle=champion.sha256)
+    alone = read(database, champion)
+    assert alone.share == 1.0
+    log(database, rest, answered.take(~mine), NOW - HOUR, bundle="c" * 64, variant="challenger")
+    shared = read(database, champion)
+    assert shared.share == 0.5
+
+    def volume(observed: Observed) -> float:
+        verdict = judge_window(champion.reference, observed, PARAMS)
+        (found,) = [item for item in verdict.components if item.name == "volume"]
+        return float(found.measures["ratio"])
+
+    assert volume(shared) == pytest.approx(2 * volume(alone))
+    whole = Observed.of(frame, answered.level, answered.probabilities, answered.label)
+    assert volume(shared) == pytest.approx(volume(whole), rel=0.02)  # medians of days
+
+
 def test_the_window_is_the_last_days_or_from_a_moment_on(
     database: Database, champion: Bundle, few: pl.DataFrame
 ) -> None:

@@ -5,9 +5,12 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
@@ -237,3 +240,29 @@ def test_it_opens_without_loading_alembic_once_it_is_up_to_date(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_predictions_of_the_first_form_come_through(
+    records_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "upgrade", partial(_only_to, "0001", command.upgrade))
+    old = Database(records_settings.records_uri)
+    records_settings.home.mkdir()
+    old.migrate()
+    with old.writing() as connection:
+        connection.execute(
+            text("INSERT INTO prediction (id, made_at, bundle, variant, level, category, "
+                 "confidence, probabilities, input) VALUES (:id, 1, 'b', 'champion', 2, 'theft', "
+                 "0.5, :shares, '{}')"), {"id": "1" * 32, "shares": b"0" * 120},
+        )  # fmt: skip
+    old.close()
+    monkeypatch.undo()
+    database = open_database(records_settings)
+    with database.reading() as connection:
+        (row,) = connection.execute(text("SELECT id, experiment, answered_id FROM prediction"))
+        assert tuple(row) == ("1" * 32, None, None)
+    database.close()
+
+
+def _only_to(revision: str, upgrade: Callable[..., None], config: Config, _: str) -> None:
+    upgrade(config, revision)

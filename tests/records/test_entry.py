@@ -39,3 +39,17 @@ def test_a_number_is_kept_as_the_files_of_labels_write_it(given: str, kept: str 
         np.full((1, 15), 1 / 15), np.array([0]), ["{}"], bundle=BUNDLE, dr_no=[given]
     )
     assert row.dr_no == kept
+
+
+def test_an_entry_may_belong_to_an_experiment_and_stand_beside_an_answer() -> None:
+    answered, name = ["1" * 32, "2" * 32], "e" * 32
+    shares = np.full((2, len(CATEGORIES)), 1 / len(CATEGORIES))
+    rows = entries_of(
+        shares, np.array([2, 2]), ["{}", "{}"], bundle="b" * 64, variant="shadow",
+        experiment=name, answered_ids=answered,
+    )  # fmt: skip
+    assert [(row.variant, row.experiment, row.answered_id) for row in rows] == [
+        ("shadow", name, other) for other in answered
+    ]
+    (plain,) = entries_of(shares[:1], np.array([2]), ["{}"], bundle="b" * 64)
+    assert (plain.experiment, plain.answered_id) == (None, None)

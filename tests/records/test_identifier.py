@@ -43,3 +43,18 @@ def test_a_counter_that_is_full_moves_on(monkeypatch: pytest.MonkeyPatch) -> Non
     found = new_ids(2) + new_ids(2)
     assert found == sorted(set(found))
     assert all(uuid.UUID(name).version == 7 for name in found)
+
+
+def test_few_and_many_are_written_alike() -> None:
+    for count in (0, 1, (1 << 30) - 3, 1 << 41, (1 << 42) - 7):
+        counts, tails = range(count, count + 7), bytes(range(28))
+        few = identifier._few(1_700_000_000_123, counts, tails)
+        assert identifier._many(1_700_000_000_123, counts, tails) == few
+        assert uuid.UUID(bytes=few[:16]).version == 7
+        assert uuid.UUID(bytes=few[:16]).variant == uuid.RFC_4122
+
+
+def test_many_ascend() -> None:
+    found = new_ids(1) + new_ids(5_000) + new_ids(3)
+    assert found == sorted(set(found))
+    assert {len(name) for name in found} == {32}

@@ -86,3 +86,13 @@ def test_a_crime_code_leads_to_its_category() -> None:
 def test_other_labels_are_refused(category: str | None, code: int | None, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         settle(category, code)
+
+
+def test_labels_are_of_answers_and_not_of_what_was_scored_beside_them(database: Database) -> None:
+    answered = entries(1, dr_no=["9"])
+    beside = entries(1, dr_no=["9"], variant="shadow", answered_ids=[answered[0].id])
+    write(database, answered, beside)
+    assert predictions_of(database, ["9"]) == {"9": [answered[0].id]}
+    added = add_labels(database, [Label(beside[0].id, "theft", None, "t")])
+    assert added == Added(0, [beside[0].id])
+    assert add_labels(database, [Label(answered[0].id, "theft", None, "t")]).accepted == 1

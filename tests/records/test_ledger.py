@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from sqlalchemy import text
 
 from crimeguard.domain.errors import RecordsError
 from crimeguard.records.database import Database
-from crimeguard.records.ledger import KINDS, Ledger
+from crimeguard.records.ledger import KINDS, Ledger, LedgerEntry
 
 DAY = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
@@ -98,3 +101,40 @@ def test_a_wrong_kind_and_a_time_without_a_zone_are_mistakes(ledger: Ledger) -> 
         ledger.append("alert", who="t", why="t", evidence={}, at=dt.datetime(2026, 3, 1))  # noqa: DTZ001
     assert ledger.entries() == []
     assert "rollback" in KINDS
+
+
+def test_a_line_is_added_if_those_before_admit_it(ledger: Ledger) -> None:
+    seen: list[list[str]] = []
+
+    def admits(lines: Sequence[LedgerEntry]) -> bool:
+        seen.append([line.why for line in lines])
+        return len(lines) < 2
+
+    ledger.append("alert", who="t", why="of another kind", evidence={})
+    for number in range(3):
+        line = ledger.append_if(
+            "experiment", admits, who="t", why=str(number), evidence={"n": number},
+            subject="s", decision_id="d",
+        )  # fmt: skip
+        assert (line is None) == (number == 2)
+    assert seen == [[], ["0"], ["0", "1"]]
+    assert [line.why for line in ledger.entries("experiment")] == ["0", "1"]
+    with pytest.raises(ValueError, match="no kind"):
+        ledger.append_if("gossip", admits, who="t", why="w", evidence={})
+
+
+def test_of_several_who_would_be_the_first_one_is(
+    open_records: Callable[[], Database],
+) -> None:
+    ledgers = [Ledger(open_records()) for _ in range(6)]
+    barrier = threading.Barrier(len(ledgers))
+
+    def begin(ledger: Ledger) -> bool:
+        barrier.wait(10)
+        line = ledger.append_if("experiment", lambda lines: not lines, who="t", why="w",
+                                evidence={})  # fmt: skip
+        return line is not None
+
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        assert sum(pool.map(begin, ledgers)) == 1
+    assert len(ledgers[0].entries("experiment")) == 1

@@ -147,3 +147,22 @@ def test_a_failure_on_the_way_leaves_what_was_there(
 
 def _fails(rows: int) -> None:
     raise RecordsError("It is away.")
+
+
+def test_the_file_tells_experiments_and_what_was_scored_beside(
+    database: Database, tmp_path: Path
+) -> None:
+    answered = entries(2, at=ago(1), experiment="e" * 32)
+    beside = entries(2, at=ago(1), variant="shadow", experiment="e" * 32,
+                     answered_ids=[row.id for row in answered])  # fmt: skip
+    write(database, answered, beside)
+    add_labels(database, [Label(answered[0].id, "theft", 341, "t")])
+    export_log(database, tmp_path / "log.parquet")
+    table = pl.read_parquet(tmp_path / "log.parquet")
+    assert set(table["experiment"]) == {"e" * 32}
+    by_id = {row["prediction_id"]: row for row in table.iter_rows(named=True)}
+    for row, shadow in zip(answered, beside, strict=True):
+        assert by_id[row.id]["answered_id"] is None
+        assert by_id[shadow.id]["answered_id"] == row.id
+        assert by_id[shadow.id]["label"] == by_id[row.id]["label"]
+    assert table["label"].null_count() == 2

@@ -28,3 +28,17 @@ def test_predictions_and_labels_are_counted_by_bundle_and_variant(database: Data
 
 def test_an_empty_log_holds_nothing(database: Database) -> None:
     assert summarise(database) == []
+
+
+def test_what_a_shadow_scored_is_told_apart_and_labelled_with_its_answer(
+    database: Database,
+) -> None:
+    answered = entries(3)
+    beside = entries(3, variant="shadow", bundle="c" * 64,
+                     answered_ids=[row.id for row in answered])  # fmt: skip
+    write(database, answered, beside)
+    add_labels(database, [Label(row.id, "theft", None, "t") for row in answered[:2]])
+    shares = {share.variant: share for share in summarise(database)}
+    assert shares["champion"].answered
+    assert not shares["shadow"].answered
+    assert [shares[name].labelled for name in ("champion", "shadow")] == [2, 2]

@@ -16,7 +16,7 @@ from crimeguard.ingest.frame import SCHEMA, canonical
 from crimeguard.records.database import Database
 from crimeguard.records.entry import entries_of
 from crimeguard.records.labels import Label, add_labels
-from crimeguard.records.window import read_window
+from crimeguard.records.window import count_answered, read_window
 from tests.records.rows import BUNDLE, INCIDENT, entries, write
 
 DAY = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -166,3 +166,31 @@ def test_many_rows_are_read_within_bounds(database: Database) -> None:
     assert window.frame.equals(frame.select("dr_no", *INCIDENT_FIELDS))
     # 100,000 take about two seconds on a machine of their own; tests share theirs.
     assert seconds < 4
+
+
+def test_what_a_shadow_scored_was_not_answered(database: Database) -> None:
+    answered = entries(2)
+    beside = entries(2, variant="shadow", experiment="e" * 32,
+                     answered_ids=[row.id for row in answered])  # fmt: skip
+    write(database, answered, beside, entries(1, variant="challenger"))
+    add_labels(database, [Label(answered[0].id, "theft", None, "t")])
+    every = read_window(database, variant=None)
+    assert len(every) == 3
+    assert int(every.labelled.sum()) == 1
+    assert len(read_window(database, variant=None, labelled_only=True)) == 1
+    assert len(read_window(database)) == 2
+    shadow = read_window(database, variant="shadow")
+    assert dict(zip(shadow.ids, shadow.labelled.tolist(), strict=True)) == {
+        beside[0].id: True, beside[1].id: False,
+    }  # fmt: skip
+    assert read_window(database, variant="shadow", labelled_only=True).ids.to_list() == [
+        beside[0].id
+    ]
+
+
+def test_the_answers_of_a_variant_are_counted(database: Database) -> None:
+    write(database, entries(3, at=DAY), entries(2, at=DAY, variant="challenger"),
+          entries(4, at=DAY + dt.timedelta(days=1), variant="challenger"))  # fmt: skip
+    later = DAY + dt.timedelta(hours=1)
+    assert count_answered(database, "challenger", since=DAY, until=later) == 2
+    assert count_answered(database, "challenger", since=later, until=DAY) == 0

@@ -155,7 +155,7 @@ def test_a_manifest_with_a_file_too_few_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("format", 3), ("features_version", 0), ("categories", ["theft"]), ("name", "other")],
+    [("format", 2), ("features_version", 0), ("categories", ["theft"]), ("name", "other")],
 )
 def test_a_bundle_for_another_version_is_refused(copy: Path, key: str, value: object) -> None:
     edit_manifest(copy, lambda m: m.update({key: value}))
@@ -177,7 +177,7 @@ def test_a_file_that_grew_is_not_read_to_its_end(
 ) -> None:
     stated = (copy / "pool.json").stat().st_size
     read: list[int] = []
-    true = module._bytes
+    true = module.read_plain
 
     def spy(path: Path, limit: int) -> bytes:
         content = true(path, limit)
@@ -185,7 +185,7 @@ def test_a_file_that_grew_is_not_read_to_its_end(
             read.append(len(content))
         return content
 
-    monkeypatch.setattr(module, "_bytes", spy)
+    monkeypatch.setattr(module, "read_plain", spy)
     (copy / "pool.json").write_bytes(b"x" * 1_000_000)
     refuse(copy, "not what the manifest says")
     assert read == [stated + 1]

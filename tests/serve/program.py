@@ -53,7 +53,7 @@ def main(home: Path) -> None:
     def connect(uri: str) -> Names:
         return FileRegistry(home)
 
-    def load(path: Path) -> Predicts:
+    def load(path: Path, **_: object) -> Predicts:
         return SlowPredictor(path.name.removeprefix("v"))
 
     server.connect, server.load = connect, load

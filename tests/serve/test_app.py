@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from pathlib import Path
 
@@ -37,4 +36,5 @@ def test_it_follows_from_start_to_end(settings: Settings, tmp_path: Path) -> Non
 
     asyncio.run(live())
     assert slot.require().bundle.version == "3"
-    assert "crimeguard-follower" not in {thread.name for thread in threading.enumerate()}
+    assert follower._thread is not None
+    assert not follower._thread.is_alive()

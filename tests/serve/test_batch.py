@@ -9,8 +9,9 @@ import pytest
 
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.features.columns import Columns
-from crimeguard.serve import batch
-from crimeguard.serve.batch import Batch, Scored, as_csv, as_json, score
+from crimeguard.serve import chunks
+from crimeguard.serve.batch import Batch, Scored, score
+from crimeguard.serve.encode import as_csv, as_json
 from crimeguard.serve.incident import read_one
 from crimeguard.serve.openapi import CALL_EXAMPLE, NAMES_EXAMPLE
 from tests.serve.fakes import FakePredictor
@@ -21,7 +22,8 @@ ROWS = 7
 @pytest.fixture(params=[3, 100])
 def scored(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scored:
     """Score seven incidents in steps that do and do not divide them."""
-    monkeypatch.setattr(batch, "_STEP", request.param)
+    monkeypatch.setattr(chunks, "ROWS", request.param)
+    monkeypatch.setattr(chunks, "_FEW", 1)
     records = [{**NAMES_EXAMPLE, "area": area} for area in range(1, ROWS)] + [CALL_EXAMPLE]
     columns = Columns.from_incidents([read_one(record).incident for record in records])
     return score(Batch(columns, [str(n) for n in range(ROWS)], ("Crm Cd",)), FakePredictor())

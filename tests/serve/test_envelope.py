@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 
 import pytest
+from fastapi import FastAPI
+from starlette.responses import Response
 
 from crimeguard.serve.app import create_app
 from crimeguard.serve.envelope import SECURITY_HEADERS
@@ -47,7 +49,8 @@ def test_a_fault_is_logged_and_told_without_its_words(
     assert "secret" not in answer.text
     assert "RuntimeError" not in answer.text
     assert "secret words of a library" in caplog.text
-    assert answer.json()["request_id"] in caplog.text
+    (record,) = [item for item in caplog.records if item.exc_info]
+    assert vars(record)["facts"] == {"request_id": answer.json()["request_id"]}
 
 
 def test_no_other_site_is_let_in(client: Client) -> None:
@@ -55,3 +58,19 @@ def test_no_other_site_is_let_in(client: Client) -> None:
     answer = client.request("OPTIONS", "/predict", headers=preflight)
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_what_a_route_says_itself_stays_and_each_header_comes_once(app: FastAPI) -> None:
+    app.add_api_route("/own", lambda: Response(headers={"CACHE-control": "max-age=5"}))
+    client = Client(app)
+    for path in ("/docs", "/docs/docs.css", "/livez", "/nowhere", "/own"):
+        names = [name.lower() for name, _ in client.get(path).headers.multi_items()]
+        assert len(names) == len(set(names))
+    assert client.get("/own").headers["Cache-Control"] == "max-age=5"
+    assert client.get("/livez").headers["Cache-Control"] == "no-store"
+
+
+def test_whoever_is_answered_while_leaving_is_asked_to_close(app: FastAPI) -> None:
+    assert "Connection" not in Client(app).get("/livez").headers
+    app.state.service.leaving.set()
+    assert Client(app).get("/livez").headers.get_list("Connection") == ["close"]

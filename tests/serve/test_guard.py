@@ -18,6 +18,7 @@ from crimeguard.serve import guard
 from crimeguard.serve.app import create_app
 from crimeguard.serve.guard import NEEDS
 from crimeguard.serve.keys import KeysError, Scope, make_key
+from crimeguard.serve.limits import Limits, Rate
 from crimeguard.serve.openapi import NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
 from crimeguard.settings import Settings
@@ -206,11 +207,101 @@ def test_the_name_of_the_key_is_known_behind_the_guard(keyed: Settings) -> None:
 
     ring = open_keys(keyed)
     assert ring is not None
-    client = Client(guard.Guard(app, ring))  # type: ignore[arg-type]
+    client = Client(guard.Guard(app, ring, Limits(Rate(0))))  # type: ignore[arg-type]
     ask(client, "POST", "/predict", SECRETS[Scope.PREDICT])
     ask(client, "GET", "/livez")
     ask(client, "POST", "/predict")
     assert seen == ["only-predict", None]
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def limited(keyed: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, Clock]]:
+    """An API whose keys may ask for three things at once, and two a minute."""
+    clock = Clock()
+    limits = Limits(Rate(1 / 30, 3), clock=clock)
+    monkeypatch.setattr("crimeguard.serve.app.limits_of", lambda _: limits)
+    app = create_app(keyed, Slot(FakePredictor()))
+    yield Client(app), clock
+    app.state.service.close()
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_ask_again(
+    limited: tuple[Client, Clock],
+) -> None:
+    api, clock = limited
+    for _ in range(3):
+        assert ask(api, "GET", "/model", SECRETS[Scope.PREDICT]).status_code == 200
+    clock.now += 12.5
+    answer = ask(api, "GET", "/model", SECRETS[Scope.PREDICT])
+    assert answer.status_code == 429
+    assert problem(answer)["type"] == "/docs#problem-too-many"
+    # 17.5 seconds, and never too early.
+    assert answer.headers["Retry-After"] == "18"
+    clock.now += 18
+    assert ask(api, "GET", "/model", SECRETS[Scope.PREDICT]).status_code == 200
+    assert ask(api, "GET", "/model", SECRETS[Scope.PREDICT]).status_code == 429
+
+
+def test_neither_other_keys_nor_open_routes_nor_strangers_are_held_up(
+    limited: tuple[Client, Clock],
+) -> None:
+    api, _ = limited
+    for _ in range(6):
+        ask(api, "POST", "/labels", SECRETS[Scope.LABEL])
+    assert ask(api, "POST", "/labels", SECRETS[Scope.LABEL]).status_code == 429
+    assert ask(api, "GET", "/model", SECRETS[Scope.PREDICT]).status_code == 200
+    for path in sorted(OPEN & NEEDS.keys()):
+        assert ask(api, "GET", path, SECRETS[Scope.LABEL]).status_code in (200, 307)
+    for _ in range(10):
+        assert ask(api, "GET", "/model", STRANGER).status_code == 401
+
+
+def test_what_a_key_may_not_do_uses_up_its_requests_too(limited: tuple[Client, Clock]) -> None:
+    api, _ = limited
+    tried = [("GET", "/model"), ("GET", "/nothing"), ("DELETE", "/labels"), ("POST", "/labels")]
+    statuses = [ask(api, *each, SECRETS[Scope.LABEL]).status_code for each in tried]
+    assert statuses == [403, 404, 405, 429]
+
+
+def test_a_key_with_a_rate_of_its_own_has_that(settings: Settings) -> None:
+    secret, key = make_key("partner", [Scope.PREDICT], "0.001/2")
+    free, unlimited = make_key("console", [Scope.PREDICT], "0")
+    entries = f"{key.entry()},{unlimited.entry()}"
+    app = create_app(
+        replace(settings, api_keys=entries, rate_per_second=0.001, rate_burst=4),
+        Slot(FakePredictor()),
+    )
+    api = Client(app)
+    statuses = [ask(api, "GET", "/model", secret).status_code for _ in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    assert {ask(api, "GET", "/model", free).status_code for _ in range(20)} == {200}
+    app.state.service.close()
+
+
+def test_who_is_refused_is_counted_under_the_route(limited: tuple[Client, Clock]) -> None:
+    api, _ = limited
+    ask(api, "GET", "/model")
+    ask(api, "POST", "/predict", STRANGER)
+    for _ in range(5):
+        ask(api, "POST", "/labels", SECRETS[Scope.PREDICT])
+    ask(api, "GET", "/guess")
+    ask(api, "GET", "/v2/models/crimeguard/versions/77/ready")
+    text = api.get("/metrics").text
+    for route, method, status, number in (
+        ("/model", "GET", 401, 1), ("/predict", "POST", 401, 1), ("/labels", "POST", 403, 3),
+        ("/labels", "POST", 429, 2), ("unmatched", "GET", 401, 1),
+        ("/v2/models/crimeguard/versions/{version}/ready", "GET", 401, 1),
+    ):  # fmt: skip
+        labels = f'method="{method}",route="{route}",status="{status}"'
+        assert f"crimeguard_http_requests_total{{{labels}}} {number}.0" in text
+    assert 'crimeguard_requests_held_up_total{key="only-predict"} 2.0' in text
 
 
 def test_without_keys_everything_answers_and_no_scheme_is_described(client: Client) -> None:

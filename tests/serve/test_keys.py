@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from crimeguard.domain.errors import UsageError
 from crimeguard.serve import keys
 from crimeguard.serve.keys import Key, KeyRing, KeysError, Scope, make_key, open_keys
+from crimeguard.serve.limits import Rate
 from crimeguard.settings import API_KEY, Settings
 
 PREDICT = frozenset({Scope.PREDICT})
@@ -29,6 +32,26 @@ def test_a_key_is_256_random_bits_and_its_entry_holds_only_its_sha256() -> None:
     assert key.entry() == (f"console:predict+label:{hashlib.sha256(secret.encode()).hexdigest()}")
     assert keys.parse_entry(key.entry(), "it") == key
     assert make_key("console", [Scope.PREDICT])[0] != secret
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("20/40", Rate(20, 40)), ("20", Rate(20)), ("0", Rate(0)), ("0.5/3", Rate(0.5, 3)),
+     ("999999.125/999999", Rate(999_999.125, 999_999)), ("", None)],
+)  # fmt: skip
+def test_a_key_may_have_a_rate_of_its_own(text: str, rate: Rate | None) -> None:
+    _, key = make_key("partner", [Scope.PREDICT], text)
+    assert key.rate == rate
+    assert key.entry() == f"partner:predict:{key.digest}" + (f":{text}" if text else "")
+    assert keys.parse_entry(key.entry(), "it") == key
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "20/0", "20/", "/5", "20/40/60", "many", "1e3", "\u0663", " 5"]
+)
+def test_a_rate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no rate"):
+        make_key("partner", [Scope.PREDICT], text)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a,b", "-a", "ä", "a\n", "a" * 65])
@@ -50,11 +73,17 @@ def test_a_key_that_may_do_nothing_is_not_made() -> None:
         (f"console:predict+all:{DIGEST}", "none of predict, label, admin"),
         (f":predict:{DIGEST}", "does not begin with a name"),
         (f"the console:predict:{DIGEST}", "does not begin with a name"),
-        ("console:predict:", "does not end with a SHA-256"),
-        (f"console:predict:{DIGEST[:-1]}", "does not end with a SHA-256"),
-        (f"console:predict:{DIGEST}0", "does not end with a SHA-256"),
-        (f"console:predict:{DIGEST.upper()}", "does not end with a SHA-256"),
-        (f"console:predict:{DIGEST}:x", "does not end with a SHA-256"),
+        ("console:predict:", "has no SHA-256"),
+        (f"console:predict:{DIGEST[:-1]}", "has no SHA-256"),
+        (f"console:predict:{DIGEST}0", "has no SHA-256"),
+        (f"console:predict:{DIGEST.upper()}", "has no SHA-256"),
+        (f"console:predict:{DIGEST}:x", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:-1", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:1e9", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:5/0", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:5:5", "ends with a rate that is none"),
+        (f"console:predict:{DIGEST}:inf", "ends with a rate that is none"),
     ],
 )
 def test_an_entry_that_is_none_is_refused_and_never_shown(entry: str, why: str) -> None:
@@ -213,7 +242,9 @@ def test_an_entry_is_appended_for_its_owner_alone(tmp_path: Path) -> None:
     keys.append_key(file, made[1])
     assert file.read_text() == f"# ours\n{made[0].entry()}\n{made[1].entry()}\n"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert list(file.parent.iterdir()) == [file]
+    lock = file.with_name(".keys.lock")
+    assert set(file.parent.iterdir()) == {file, lock}
+    assert lock.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_name_that_is_there_is_not_appended(tmp_path: Path) -> None:
@@ -237,3 +268,48 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeysError, match="cannot be written"):
         keys.append_key(tmp_path / "file" / "keys", make_key("a", [Scope.PREDICT])[1])
+
+
+_APPENDS = """
+import sys
+from pathlib import Path
+from crimeguard.serve.keys import Scope, append_key, make_key
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+sys.stdin.readline()
+for place in range(10):
+    append_key(Path(sys.argv[1]), make_key(f"{sys.argv[2]}-{place}", [Scope.PREDICT])[1])
+"""
+
+
+def test_processes_that_add_keys_at_the_same_moment_lose_none(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _APPENDS, str(file), name], text=True,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in ("a", "b", "c")
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    names = {key.name for key in keys.parse_lines(file.read_text(), "it")}
+    assert names == {f"{name}-{place}" for name in "abc" for place in range(10)}
+
+
+def test_a_folder_without_room_for_the_lock_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.raises(KeysError, match="No locks available"):
+        keys.append_key(tmp_path / "keys", make_key("a", [Scope.PREDICT])[1])
+    assert not (tmp_path / "keys").exists()

@@ -17,7 +17,9 @@ from crimeguard.serve.app import create_app
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.openapi import NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.traffic import Traffic
 from crimeguard.settings import Settings
+from tests.registry.contests import FakeVersions, started
 from tests.serve.fakes import Client, FakePredictor, FakeRegistry
 from tests.serve.test_verdicts import judged
 
@@ -36,12 +38,23 @@ def families(settings: Settings, slot: Slot, database: Database) -> Iterator[lis
     follower.look()
     judged(Ledger(database), slot.require().bundle.sha256)
     with PredictionLog(database) as log:
-        app = create_app(settings, slot, follower, log)
+        traffic = _shadowed(slot, log.database, settings.home / "challengers")
+        app = create_app(settings, slot, follower, log, traffic=traffic)
         client = Client(app)
         app.state.service.verdicts.look()
+        app.state.service.evidence.look()
         client.post("/predict", json=NAMES_EXAMPLE)
         yield list(text_string_to_metric_families(client.get("/metrics").text))
         app.state.service.close()
+
+
+def _shadowed(slot: Slot, database: Database, cache: Path) -> Traffic:
+    ledger = Ledger(database)
+    started(ledger)
+    traffic = Traffic(slot, ledger, connect=FakeVersions, load=lambda path: FakePredictor("2"),
+                      cache=cache)  # fmt: skip
+    traffic.look()
+    return traffic
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
@@ -74,7 +87,9 @@ def test_every_metric_says_what_it_is_and_has_a_name_as_prometheus_has_them(
 
 def test_the_states_of_registry_and_verdict_are_those_documented(families: list[Metric]) -> None:
     page = PAGE.read_text()
-    for name, label in (("registry_state", "state"), ("verdict_status", "status")):
+    for name, label in (
+        ("registry_state", "state"), ("verdict_status", "status"), ("experiment_state", "state"),
+    ):  # fmt: skip
         (family,) = [item for item in families if item.name == f"crimeguard_{name}"]
         row = re.search(rf"^\| `{family.name}` .*$", page, re.MULTILINE)
         assert row is not None

@@ -22,7 +22,7 @@ from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.records.database import Database
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.records.window import Window, read_window
-from crimeguard.serve import remember
+from crimeguard.serve import chunks, remember
 from crimeguard.serve.app import create_app
 from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
@@ -30,7 +30,8 @@ from crimeguard.settings import Settings
 from tests.serve.fakes import Client
 from tests.serve.test_incident import RAW_ROW
 from tests.serve.test_metrics import samples
-from tests.serve.test_routes_predict import CSV, FILES, JSON, problem_of
+from tests.serve.test_routes_batch import FILES
+from tests.serve.test_routes_predict import CSV, JSON, problem_of
 
 
 @pytest.fixture
@@ -108,7 +109,8 @@ def test_a_long_file_is_in_the_log_row_by_row(
     asking: Client, database: Database, exported: pl.DataFrame, incidents: pl.DataFrame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(remember, "_STEP", 300)
+    monkeypatch.setattr(chunks, "ROWS", 300)
+    monkeypatch.setattr(chunks, "_FEW", 100)
     rows = exported.head(1_000).with_columns(LOCATION=pl.lit("A\u2028B"))
     answer = asking.post("/predict/batch?level=victim", files={"file": ("x.csv", rows.write_csv())})
     assert answer.status_code == 200

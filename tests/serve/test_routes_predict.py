@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import io
-import json
 from typing import Any
 
 import httpx
-import polars as pl
 import pytest
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.serve.answers import BatchAnswer, PredictionAnswer, ProblemAnswer
+from crimeguard.serve.answers import PredictionAnswer, ProblemAnswer
 from crimeguard.serve.app import create_app
 from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
@@ -179,113 +175,3 @@ def test_the_loop_goes_on_while_a_model_computes(settings: Settings) -> None:
     finally:
         slow.let.set()
         app.state.service.close()
-
-
-def test_a_list_is_answered_in_order(client: Client) -> None:
-    records = [{**NAMES_EXAMPLE, "area": area, "dr_no": area} for area in range(1, 22)]
-    answer = client.post("/predict/batch", json=records)
-    document = BatchAnswer.model_validate_json(answer.text)
-    assert document.rows == 21
-    assert [row.DR_NO for row in document.predictions] == [str(area) for area in range(1, 22)]
-    alone = [client.post("/predict", json=record).json() for record in records]
-    assert [row.prediction for row in document.predictions] == [one["prediction"] for one in alone]
-    assert document.ignored_fields == ["dr_no"]
-
-
-def parquet() -> bytes:
-    buffer = io.BytesIO()
-    pl.read_csv(CSV.encode(), infer_schema=False).write_parquet(buffer)
-    return buffer.getvalue()
-
-
-FILES = {
-    "x.csv": ("text/csv", CSV.encode()),
-    "x.csv.gz": ("application/gzip", gzip.compress(CSV.encode(), mtime=0)),
-    "x.parquet": ("application/vnd.apache.parquet", parquet()),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_is_answered_like_its_incident(client: Client, name: str) -> None:
-    kind, content = FILES[name]
-    alone = client.post("/predict", json=HEADINGS_EXAMPLE).json()
-    as_form = client.post("/predict/batch", files={"file": (name, content)})
-    as_body = client.post("/predict/batch", content=content, headers={"Content-Type": kind})
-    for answer in (as_form, as_body):
-        (row,) = BatchAnswer.model_validate_json(answer.text).predictions
-        assert row.prediction == alone["prediction"]
-        assert row.probabilities == alone["probabilities"]
-
-
-def test_a_table_is_answered_where_a_table_is_asked_for(client: Client) -> None:
-    answer = client.post(
-        "/predict/batch?level=call", files={"file": ("x.csv", CSV)},
-        headers={"Accept": "text/csv, */*;q=0.1"},
-    )  # fmt: skip
-    assert answer.headers["content-type"].startswith("text/csv")
-    table = pl.read_csv(answer.content)
-    assert table.columns[:4] == ["DR_NO", "prediction", "confidence", "information_level"]
-    assert table["information_level"].to_list() == ["call"]
-
-
-BAD_FILES = {
-    "empty": ("x.csv", b"", 422, "bad-file"),
-    "truncated gzip": ("x.csv.gz", gzip.compress(CSV.encode(), mtime=0)[:-10], 422, "bad-file"),
-    "truncated parquet": ("x.parquet", parquet()[:-30], 422, "bad-file"),
-    "wrong columns": ("x.csv", b"a,b\n1,2\n", 422, "bad-file"),
-    "unknown kind": ("x.xlsx", b"PK", 415, "wrong-media-type"),
-    "too large": ("x.csv", b"x" * 400_001, 413, "too-large"),
-    "too many rows": (
-        "x.csv",
-        ("DATE OCC,AREA\n" + "01/01/2023,1\n" * 1_001).encode(),
-        413,
-        "too-large",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_bad_files_are_refused(client: Client, case: str) -> None:
-    name, content, status, slug = BAD_FILES[case]
-    problem_of(client.post("/predict/batch", files={"file": (name, content)}), status, slug)
-
-
-def test_a_bad_value_in_a_file_is_named_with_row_and_column(client: Client) -> None:
-    broken = CSV + CSV.splitlines()[1].replace("2130", "9999") + "\n"
-    answer = client.post("/predict/batch", files={"file": ("x.csv", broken)})
-    (error,) = problem_of(answer, 422, "bad-file").errors
-    assert (error.row, error.column, error.pointer) == (2, "TIME OCC", "/1/TIME OCC")
-
-
-BOUNDARY = "multipart/form-data; boundary=x"
-NO_FILE = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n'
-OTHER_FIELD = NO_FILE.replace(b'name="file"', b'name="other"; filename="a.csv"')
-
-
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b"", "multipart/form-data"),
-        (b"rubbish", BOUNDARY),
-        (NO_FILE, BOUNDARY),
-        (OTHER_FIELD, BOUNDARY),
-    ],
-)
-def test_bad_forms_are_refused(client: Client, body: bytes, kind: str) -> None:
-    answer = client.post("/predict/batch", content=body, headers={"Content-Type": kind})
-    problem_of(answer, 400, "bad-form")
-
-
-def test_two_files_are_one_too_many(client: Client) -> None:
-    files = [("file", ("a.csv", CSV)), ("file", ("b.csv", CSV))]
-    problem_of(client.post("/predict/batch", files=files), 400, "bad-form")
-
-
-def test_an_unknown_level_is_refused(client: Client) -> None:
-    answer = client.post("/predict/batch?level=all", json=[NAMES_EXAMPLE])
-    problem_of(answer, 422, "bad-query")
-
-
-def test_too_long_a_list_is_refused(client: Client) -> None:
-    body = json.dumps([{}] * 10_001).encode()
-    problem_of(client.post("/predict/batch", content=body, headers=JSON), 422, "bad-incident")

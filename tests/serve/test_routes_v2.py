@@ -292,9 +292,9 @@ def test_a_large_request_waits_with_the_batches(client: Client, app: FastAPI) ->
     for name in ("singles", "batches"):
         workers = getattr(service, name)
 
-        async def noted(job: Any, name: str = name, run: Any = workers.run) -> Any:
+        async def noted(job: Any, name: str = name, run: Any = workers.run, **limits: Any) -> Any:
             used.append(name)
-            return await run(job)
+            return await run(job, **limits)
 
         workers.run = noted
     text = json.dumps(NAMES_EXAMPLE)

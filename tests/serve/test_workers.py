@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from threading import Event
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from crimeguard.serve.problem import BUSY, Problem
+from crimeguard.serve.problem import BUSY, TOO_LATE, Problem
 from crimeguard.serve.workers import Workers
 
 
@@ -63,3 +64,92 @@ def test_a_caller_who_goes_away_does_not_free_a_thread(workers: Workers) -> None
         assert asyncio.run(leave()) == 1
     finally:
         let.set()
+
+
+def test_who_waits_too_long_is_told_and_a_job_that_runs_keeps_its_thread(workers: Workers) -> None:
+    let = Event()
+
+    async def late() -> int:
+        with pytest.raises(Problem) as refused:
+            await workers.run(lambda: let.wait(10), seconds=0.05)
+        assert refused.value.kind is TOO_LATE
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        return workers.taken
+
+    try:
+        assert asyncio.run(late()) == 1
+    finally:
+        let.set()
+
+
+def test_an_answer_in_time_is_no_problem(workers: Workers) -> None:
+    assert asyncio.run(workers.run(lambda: 7, seconds=30)) == 7
+
+
+def test_a_time_out_of_the_job_itself_is_not_the_callers(workers: Workers) -> None:
+    def fail() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        asyncio.run(workers.run(fail, seconds=30))
+
+
+def test_a_job_that_came_too_late_is_not_started(workers: Workers) -> None:
+    let, started = Event(), Event()
+
+    async def late() -> None:
+        first = asyncio.create_task(workers.run(lambda: let.wait(10)))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Problem):
+            await workers.run(started.set, seconds=0.05)
+        assert workers.taken == 1
+        let.set()
+        await first
+        await workers.run(lambda: None)
+
+    asyncio.run(late())
+    assert not started.is_set()
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_the_job_of_a_caller_who_has_gone_away_is_not_started(
+    workers: Workers, leaves: bool
+) -> None:
+    let, started = Event(), Event()
+
+    async def ask() -> None:
+        async def gone() -> None:
+            await asyncio.sleep(0 if leaves else 60)
+
+        first = asyncio.create_task(workers.run(lambda: let.wait(10)))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(workers.run(started.set, gone=gone))
+        await asyncio.sleep(0.05)
+        let.set()
+        await first
+        if leaves:
+            with pytest.raises(ClientDisconnect):
+                await second
+        else:
+            await second
+
+    asyncio.run(ask())
+    assert started.is_set() is not leaves
+
+
+def test_when_to_ask_again_grows_with_what_waits(workers: Workers) -> None:
+    many = Workers("many", threads=1, waiting=3)
+    let = Event()
+
+    async def refused() -> int:
+        await many.run(lambda: let.wait(1.2))
+        jobs = [asyncio.create_task(many.run(lambda: let.wait(10))) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as refusal:
+            await many.run(lambda: None)
+        let.set()
+        await asyncio.gather(*jobs)
+        return int(refusal.value.headers["Retry-After"])
+
+    assert asyncio.run(refused()) >= 3
+    many.close()

@@ -106,6 +106,7 @@ def test_boosters_stand_on_scores_of_blocks_of_time_that_were_not_seen(
     monkeypatch.setattr(fit, "fit_neural", lambda features, *_, **__: Spy(features))
     for name in ("fit_xgboost", "fit_lightgbm"):
         monkeypatch.setattr(fit, name, lambda *_, **__: Booster())
+    monkeypatch.setattr(fit, "Members", lambda *_: None)
     params = replace(small, linear=LinearParams(folds=3))
     fit._fit_members(shown, params, fit._Steps(lambda *_: None, 1), "x")
     blocks = {frozenset(scored) for _, scored in pairs}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from unittest.mock import patch
 
 import numpy as np
@@ -10,7 +11,7 @@ from crimeguard.features.columns import Floats, Ints
 from crimeguard.features.cross import TEMPLATES
 from crimeguard.features.featurizer import Features
 from crimeguard.train import linear
-from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
+from crimeguard.train.linear import CLASSES, FEW, LinearMember, fit_linear, summed
 from crimeguard.train.params import LinearParams
 
 PARAMS = LinearParams(spread_call=0.5, spread_victim=0.5, spread_report=0.5, iterations=500)
@@ -55,6 +56,25 @@ def test_it_finds_what_the_data_were_made_with() -> None:
         others = np.delete(member.weights[column], category)
         assert member.weights[column, category] - others.mean() == pytest.approx(4, abs=0.5)
     assert np.abs(member.weights[4:] - member.weights[4:].mean(axis=1, keepdims=True)).max() < 1
+
+
+def test_few_rows_and_many_are_summed_alike_to_the_last_bit() -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(300, 40)).astype(np.float32)
+    counts = rng.integers(0, 80, 200)
+    counts[[0, 7]] = 0
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    indices = rng.integers(0, 300, offsets[-1])
+    whole = summed(indices, offsets, weights)
+    assert whole.dtype == np.float32
+    assert not whole[7].any()
+    for size in (1, 2, 3, 7, FEW, FEW + 1, 64):
+        for start in range(0, 200 - size, size):
+            part = offsets[start : start + size + 1]
+            mine = summed(indices[part[0] : part[-1]], part - part[0], weights)
+            assert mine.tobytes() == whole[start : start + size].tobytes()
+    exact = [weights[indices[a:b]].sum(axis=0) for a, b in itertools.pairwise(offsets)]
+    assert whole == pytest.approx(np.array(exact), abs=1e-4)
 
 
 def test_it_is_scikit_learns_regression_with_the_same_prior() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from crimeguard.domain.incident import Incident
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, concatenate
 from crimeguard.registry.bundle import Bundle
@@ -46,6 +48,27 @@ def test_steps_of_any_size_give_the_same_answers(
     for chunk in (1, 7, 120):
         monkeypatch.setattr(module, "CHUNK", chunk)
         assert np.array_equal(model.probabilities(columns), whole)
+
+
+def test_an_incident_has_one_answer_however_many_are_asked_for_together(
+    model: Model, incidents: pl.DataFrame
+) -> None:
+    whole = Columns.from_frame(incidents)
+    bare = Columns.from_incidents(
+        [Incident(date_occ=dt.date(2023, 1, 1), area=area, level=level)
+         for area in (1, 99) for level in InformationLevel]
+    )  # fmt: skip
+    order = np.random.default_rng(0).permutation(2_000)
+    columns = concatenate(
+        [bare, *(whole.rows(600 * n, 600 * n + 664).at_level(n) for n in InformationLevel)]
+    ).take(order % (6 + 3 * 664))
+    answers = model.probabilities(columns)
+    for size in (1, 2, 3, 7, 8, 64, 1000):
+        for start in range(0, min(2_000 - size, 40 * size), size):
+            part = columns.rows(start, start + size)
+            mine = model.probabilities(part)
+            assert mine.tobytes() == answers[start : start + size].tobytes(), (size, start)
+            assert mine.dtype == answers.dtype
 
 
 def test_the_pool_blends_what_the_members_say(model: Model, columns: Columns) -> None:

@@ -14,6 +14,14 @@ from crimeguard.serve.keys import Scope
 def key(
     name: Annotated[str, typer.Option(help="Who will use it; shown in logs and refusals.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; may be given again.")],
+    rate: Annotated[
+        str,
+        typer.Option(
+            help="Requests a second, and how many at once if need be: 20/40; 0 is no "
+            "limit. Without it CRIMEGUARD_RATE_PER_SECOND counts.",
+            show_default=False,
+        ),
+    ] = "",
     file: Annotated[
         Path | None,
         typer.Option(help="Append the entry to this file of keys; it is made if need be."),
@@ -25,15 +33,16 @@ def key(
     Examples:
       crimeguard key --name console --scope predict
       crimeguard key --name records --scope predict --scope label
+      crimeguard key --name partner --scope predict --rate 20/40
       crimeguard key --name console --scope predict --file keys.txt --json
 
     The secret is shown once and kept nowhere: the entry holds only its SHA-256. A running
-    server reads CRIMEGUARD_API_KEYS_FILE again by itself; to take a key out of use, delete
-    its line.
+    server reads CRIMEGUARD_API_KEYS_FILE again by itself. To replace a key, add another
+    under a new name, give it to the caller, then delete the old line: none is turned away.
     """
     from crimeguard.serve.keys import append_key, make_key
 
-    secret, made = make_key(name, scope)
+    secret, made = make_key(name, scope, rate)
     if file is not None:
         append_key(file, made)
     if as_json:

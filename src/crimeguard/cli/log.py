@@ -108,8 +108,8 @@ def _summary(
     if not quiet:
         _tell(shares)
     return {
-        "predictions": sum(share.predictions for share in shares),
-        "labelled": sum(share.labelled for share in shares),
+        "predictions": sum(share.predictions for share in shares if share.answered),
+        "labelled": sum(share.labelled for share in shares if share.answered),
         "bundles": [share.to_dict() for share in shares],
     }
 

@@ -20,6 +20,9 @@ def serve(
         int | None,
         typer.Option(help="Port; 0 takes a free one.", min=0, max=65535, show_default=False),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer.", min=1, max=64, show_default=False)
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(help="Serve this bundle and follow nothing.", show_default=False),
@@ -30,11 +33,13 @@ def serve(
     Examples:
       crimeguard serve
       crimeguard serve --port 8080
+      crimeguard serve --workers 4
       crimeguard serve --bundle ./bundle
 
     Without --bundle it serves what the registry calls production, and changes over
     without a restart when that changes. Address and port default to CRIMEGUARD_HOST and
-    CRIMEGUARD_PORT, --bundle to CRIMEGUARD_BUNDLE. Beyond loopback it needs API keys: see
+    CRIMEGUARD_PORT, --workers to CRIMEGUARD_WORKERS, --bundle to CRIMEGUARD_BUNDLE. A worker
+    that dies is replaced. Beyond loopback it needs API keys: see
     `crimeguard key`. Ctrl-C or SIGTERM ends it after the requests in flight.
     """
     from crimeguard.serve import server
@@ -44,6 +49,7 @@ def serve(
         settings,
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
+        workers=settings.workers if workers is None else workers,
     )
 
     def tell(address: str) -> None:

@@ -47,6 +47,10 @@ class RegistryError(CrimeGuardError):
     """The model registry could not be reached or does not hold what was asked for."""
 
 
+class NoVersionError(RegistryError):
+    """The model registry holds no such version."""
+
+
 class RemoteError(CrimeGuardError):
     """The remote store of snapshots could not be used, or does not hold what was asked for."""
 

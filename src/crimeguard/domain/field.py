@@ -44,8 +44,8 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("crm_cd_2", "Crm Cd 2", "int", repair.repair_code),
     Field("crm_cd_3", "Crm Cd 3", "int", repair.repair_code),
     Field("crm_cd_4", "Crm Cd 4", "int", repair.repair_code),
-    Field("location", "LOCATION", "text", repair.repair_text),
-    Field("cross_street", "Cross Street", "text", repair.repair_text),
+    Field("location", "LOCATION", "text", repair.repair_address),
+    Field("cross_street", "Cross Street", "text", repair.repair_address),
     Field("lat", "LAT", "float", repair.repair_latitude),
     Field("lon", "LON", "float", repair.repair_longitude),
 )

@@ -17,6 +17,8 @@ import math
 import re
 from typing import Final
 
+from crimeguard.domain.block import round_degrees, to_block
+
 _BLANKS: Final = frozenset({"", "-", "nan", "none", "null", "n/a", "na"})
 _CODE = re.compile(r"(\d{1,6})(?:\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -43,6 +45,12 @@ def repair_text(text: str) -> str | None:
     """Collapse padding; blank is None."""
     squeezed = " ".join(text.split())
     return None if is_blank(squeezed) else squeezed
+
+
+def repair_address(text: str) -> str | None:
+    """Collapse padding, and reduce a house number to its hundred block; blank is None."""
+    squeezed = repair_text(text)
+    return repair_text(to_block(squeezed)) if squeezed else None
 
 
 def repair_number(text: str) -> str | None:
@@ -138,12 +146,12 @@ def repair_mocodes(text: str) -> tuple[int, ...]:
 
 
 def repair_latitude(text: str) -> float | None:
-    """Read degrees north; 0 means unknown, a place outside the region is an error."""
+    """Read degrees north, to four decimals; 0 means unknown, outside the region is an error."""
     return _degrees(text, LATITUDES, "latitude")
 
 
 def repair_longitude(text: str) -> float | None:
-    """Read degrees east; 0 means unknown, a place outside the region is an error."""
+    """Read degrees east, to four decimals; 0 means unknown, outside the region is an error."""
     return _degrees(text, LONGITUDES, "longitude")
 
 
@@ -176,4 +184,4 @@ def _degrees(text: str, bounds: tuple[float, float], name: str) -> float | None:
     low, high = bounds
     if not low <= degrees <= high:
         raise ValueError(f"is no {name} of the Los Angeles region ({low} to {high})")
-    return degrees
+    return round_degrees(degrees)

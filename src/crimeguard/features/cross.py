@@ -8,7 +8,7 @@ not known at level `call`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,6 +75,7 @@ TEMPLATES: Final[tuple[tuple[InformationLevel, tuple[str, ...]], ...]] = (
 )
 _BLOCK: Final = 1 << 46  # above the largest packed key
 _LEVELS: Final = len(InformationLevel)
+_DELAYS: Final = np.array([0, 1, 3, 7, 30, 180])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,79 +104,71 @@ def level_of_key(keys: Ints) -> NDArray[np.int64]:
 def crossed_keys(columns: Columns) -> Keys:
     """Make the keys of every incident, template after template."""
     level = columns.level
-    codes = np.diff(columns.mo_offsets)
+    counts = np.diff(columns.mo_offsets)
     reported = level >= int(_REPORT)
     # An empty set stands as the one code 0.
-    alone = np.where(reported, np.maximum(codes, 1), 0)
-    paired = np.where(reported, codes * (codes - 1) // 2, 0)
-    offsets = _offsets(_PLAIN_KEYS[level] + len(_WITH_MO) * alone + len(_PAIRED) * paired)
-    places = _Places(offsets[:-1], alone, paired)
+    alone = np.where(reported, np.maximum(counts, 1), 0)
+    paired = counts * (counts - 1) // 2
+    offsets = _offsets(_PLAIN_KEYS[level] + len(_WITH_MO) * alone + len(_PAIRS) * paired)
+    packed = _SINGLE.pack(_atoms(columns, counts)) + _SINGLE.base(level)
+    places = _SINGLE.places(offsets[:-1], alone, paired)
     out = np.empty(offsets[-1], np.int64)
-    # One row more for the factors that a template does not have.
-    atoms = np.stack([*_atoms(columns).values(), np.zeros_like(level)])
-    _write_plain(out, places, atoms, level)
-    if reported.any():
-        beside = _WITH_MO.pack(atoms) + _WITH_MO.base(level)
-        _write_mo(out, places, beside, *_mo_codes(columns, alone))
-        _write_pairs(out, places, *_mo_pairs(columns))
+    plain = len(_PLAIN)
+    known = level >= _PLAIN_LEAST
+    out[places[:plain][known]] = packed[:plain][known]
+    if len(columns.mo_values) or reported.any():
+        row, step = _steps(alone)
+        codes = columns.mo_values
+        if len(codes) < len(row):
+            codes = np.zeros(len(row), np.int64)
+            codes[np.repeat(counts > 0, alone)] = columns.mo_values
+        out[places[plain:, row] + step] = packed[plain:, row] + codes * _MO_WEIGHTS
+        if paired.any():
+            _write_pairs(out, _PAIRED.places(offsets[:-1], alone, paired), columns, counts)
     return Keys(offsets, out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where an incident's keys go: its first place, and how many keys a template makes."""
-
-    start: Ints
-    alone: Ints
-    paired: Ints
-
-    def of(self, group: _Group) -> Ints:
-        """Return the place of the first key of each template, shape (templates, n)."""
-        places: Ints = (
-            self.start + group.plain_before + group.mo_before * self.alone
-            + group.pairs_before * self.paired
-        )  # fmt: skip
-        return places
-
-
 class _Group:
-    """The templates of one kind, as arrays, so that one step makes the keys of all.
+    """Templates as arrays, so that one step makes the keys of all.
 
-    All but `factors` and `weights` have shape (templates, 1). A key is the sum of up to
-    three atoms times their weights; the MO code is none of these.
+    A key is the sum of up to three atoms times their weights; the MO code is none of these.
     """
 
-    def __init__(self, kind: int) -> None:
-        self.numbers = [n for n, (_, names) in enumerate(TEMPLATES) if _kind(names) == kind]
-        self.least = _column(int(TEMPLATES[number][0]) for number in self.numbers)
-        self.plain_before = _column(_before(number, 0) for number in self.numbers)
-        self.mo_before = _column(_before(number, 1) for number in self.numbers)
-        self.pairs_before = _column(_before(number, 2) for number in self.numbers)
-        self.mo_weight = _column(_weights(number).get("mo", 0) for number in self.numbers)
-        shape = (3, len(self.numbers))
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = numbers
+        kinds = range(3)
+        self.before = np.array([[_before(n, kind) for kind in kinds] for n in numbers]).T[..., None]
+        self.named = (np.array(numbers) * _LEVELS * _BLOCK)[:, None]
+        shape = (3, len(numbers))
         self.factors, self.weights = np.full(shape, -1), np.zeros((*shape, 1), np.int64)
-        for column, number in enumerate(self.numbers):
-            mine = [item for item in _weights(number).items() if item[0] in _ATOMS]
+        for column, number in enumerate(numbers):
+            mine = [item for item in _weights(number).items() if item[0] in ATOMS]
             for row, (name, weight) in enumerate(mine):
-                self.factors[row, column] = _ATOMS.index(name)
+                self.factors[row, column] = ATOMS.index(name)
                 self.weights[row, column] = weight
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
     def pack(self, atoms: Ints) -> Ints:
         """Pack atoms, shape (atoms, n), into one number a template, shape (templates, n)."""
         one, two, three = self.factors
-        packed: Ints = (
-            atoms[one] * self.weights[0] + atoms[two] * self.weights[1]
-            + atoms[three] * self.weights[2]
-        )  # fmt: skip
+        packed: Ints = atoms[one] * self.weights[0]
+        packed += atoms[two] * self.weights[1]
+        packed += atoms[three] * self.weights[2]
         return packed
 
     def base(self, level: Ints) -> Ints:
         """Return the part of a key that names template and level, shape (templates, n)."""
-        based: Ints = (np.array(self.numbers)[:, None] * _LEVELS + level) * _BLOCK
+        based: Ints = self.named + level * _BLOCK
         return based
+
+    def places(self, start: Ints, alone: Ints, paired: Ints) -> Ints:
+        """Return where the first key of each template goes, shape (templates, n).
+
+        `start` is the first place of each incident; `alone` and `paired` say how many keys
+        a template of MO codes and one of pairs of them make.
+        """
+        plain, mo, pairs = self.before
+        first: Ints = start + plain + mo * alone + pairs * paired
+        return first
 
 
 def _kind(names: tuple[str, ...]) -> int:
@@ -196,72 +189,76 @@ def _weights(number: int) -> dict[str, int]:
     return weights
 
 
-def _column(numbers: Iterable[int]) -> Ints:
-    return np.fromiter(numbers, np.int64)[:, None]
+def _of_kind(kind: int) -> list[int]:
+    return [n for n, (_, names) in enumerate(TEMPLATES) if _kind(names) == kind]
 
 
-_ATOMS: Final = tuple(name for name in RADIX if name not in ("mo", "mo_other"))
-_PLAIN, _WITH_MO, _PAIRED = _Group(0), _Group(1), _Group(2)
-# Of an incident at each level.
-_PLAIN_KEYS: Final = np.array([np.count_nonzero(_PLAIN.least <= n) for n in range(_LEVELS)])
+def _steps(counts: Ints) -> tuple[Ints, Ints]:
+    """Return, for `counts` things an incident, whose each is and its place among those."""
+    row = np.repeat(np.arange(len(counts)), counts)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _write_plain(out: Ints, places: _Places, atoms: Ints, level: Ints) -> None:
-    keys, where = _PLAIN.pack(atoms) + _PLAIN.base(level), places.of(_PLAIN)
-    known = _PLAIN.least <= level
-    if known.all():
-        out[where] = keys
-    else:
-        out[where[known]] = keys[known]
-
-
-def _write_mo(
-    out: Ints, places: _Places, beside: Ints, row: Ints, step: Ints, codes: Ints
-) -> None:  # fmt: skip
-    """Write each MO code with what stands beside it; `step` counts the codes of an incident."""
-    out[places.of(_WITH_MO)[:, row] + step] = beside[:, row] + codes * _WITH_MO.mo_weight
-
-
-def _write_pairs(
-    out: Ints, places: _Places, row: Ints, step: Ints, smaller: Ints, larger: Ints
-) -> None:  # fmt: skip
-    base = _PAIRED.base(np.full(len(row), int(_REPORT)))
-    out[places.of(_PAIRED)[:, row] + step] = base + smaller * _PAIRED.mo_weight + larger
+def _write_pairs(out: Ints, places: Ints, columns: Columns, counts: Ints) -> None:
+    """Write every unordered pair of an incident's codes once, the smaller code first."""
+    row, step = _steps(counts)
+    first, ahead = _steps(counts[row] - step - 1)
+    mine = row[first]
+    within = np.arange(len(first)) - _offsets(counts * (counts - 1) // 2)[mine]
+    one, two = columns.mo_values[first], columns.mo_values[first + ahead + 1]
+    packed = np.minimum(one, two) * _PAIR_WEIGHTS + np.maximum(one, two)
+    out[places[:, mine] + within] = packed + _PAIRED.base(_REPORT_ALONE)
 
 
 def _offsets(counts: NDArray[np.integer]) -> Ints:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
 
 
-def _atoms(columns: Columns) -> dict[str, Ints]:
-    timed = columns.time_occ != MISSING
-    hour = np.where(timed, columns.time_occ // 100, 24)
+def _atoms(columns: Columns, counts: Ints) -> Ints:
+    """Return what the incidents are to the templates, shape (atoms + 1, n), in order of ATOMS.
+
+    `counts` is the number of MO codes. The last row, zeros, is for the factors that a
+    template does not have.
+    """
+    atoms = np.empty((len(ATOMS) + 1, len(columns)), np.int64)
+    atoms[:5] = _TIMES.take(columns.time_occ + 1, axis=1, mode="clip")
     weekday = columns.weekday
-    return {
-        "hour": hour,
-        "shift": hour // 3,
-        "part_of_day": hour // 4,
-        "minute": np.where(timed, _minute_kind(columns.time_occ % 100), 6),
-        # Clerks write noon or one past midnight for a time that nobody knows.
-        "placeholder": np.where(columns.time_occ == 1200, 1, np.where(columns.time_occ == 1, 2, 0)),
-        "weekday": weekday,
-        "weekend": (weekday > 4).astype(np.int64),
-        "first_of_month": (columns.day_of_month == 1).astype(np.int64),
-        "area": columns.area + 1,
-        "district": columns.rpt_dist_no + 1,
-        "premise": columns.premis_cd + 1,
-        "crossed": columns.crossed,
-        "sex": columns.vict_sex + 1,
-        "descent": columns.vict_descent + 1,
-        "no_victim": (columns.vict_descent == DESCENTS.index("X")) * 2 + (columns.vict_age < 0),
-        "delay": _delay_band(columns.delay),
-        "age": _age_band(columns.vict_age),
-        "weapon": columns.weapon_used_cd + 1,
-        "mo_count": np.minimum(np.diff(columns.mo_offsets), 8),
+    descent = columns.vict_descent
+    rows = (
+        weekday,
+        weekday > 4,
+        columns.day_of_month == 1,
+        columns.area + 1,
+        columns.rpt_dist_no + 1,
+        columns.premis_cd + 1,
+        columns.crossed,
+        columns.vict_sex + 1,
+        descent + 1,
+        (descent == _NO_PERSON) * 2 + (columns.vict_age < 0),
+        _delay_band(columns.delay),
+        _AGES.take(columns.vict_age + 1, mode="clip"),
+        columns.weapon_used_cd + 1,
+        np.minimum(counts, 8),
         # The tables number like with like by the hundred: firearms, blades; dwellings, shops.
-        "weapon_kind": columns.weapon_used_cd // 100 + 1,
-        "premise_kind": columns.premis_cd // 100 + 1,
-    }
+        columns.weapon_used_cd // 100 + 1,
+        columns.premis_cd // 100 + 1,
+        0,
+    )
+    for place, values in enumerate(rows, 5):
+        atoms[place] = values
+    return atoms
+
+
+def _of_time(time: Ints) -> Ints:
+    """Return the five atoms that a time of day, HHMM or missing, tells, shape (5, n)."""
+    timed = time != MISSING
+    hour = np.where(timed, time // 100, 24)
+    minute = np.where(timed, _minute_kind(time % 100), 6)
+    # Clerks write noon or one past midnight for a time that nobody knows.
+    placeholder = np.where(time == 1200, 1, np.where(time == 1, 2, 0))
+    return np.stack([hour, hour // 3, hour // 4, minute, placeholder])
 
 
 def _minute_kind(minute: Ints) -> Ints:
@@ -274,8 +271,9 @@ def _minute_kind(minute: Ints) -> Ints:
 
 def _delay_band(delay: Ints) -> Ints:
     """Band days: the same, the next, to 3, 7, 30, 180, longer; 7 is unknown."""
-    band = np.searchsorted(np.array([0, 1, 3, 7, 30, 180]), delay, side="left")
-    return np.where(delay == NO_DELAY, 7, band).astype(np.int64)
+    band = np.searchsorted(_DELAYS, delay, side="left")
+    band[delay == NO_DELAY] = 7
+    return band
 
 
 def _age_band(age: Ints) -> Ints:
@@ -284,27 +282,20 @@ def _age_band(age: Ints) -> Ints:
     return np.where(age == MISSING, 0, np.searchsorted(bounds, age, side="right")).astype(np.int64)
 
 
-def _mo_codes(columns: Columns, alone: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return incident, place within it, and code of every MO code; `alone` says how many."""
-    row = np.repeat(np.arange(len(columns)), alone)
-    step = np.arange(len(row)) - np.repeat(_offsets(alone)[:-1], alone)
-    codes = np.zeros(len(row), np.int64)
-    codes[np.repeat(np.diff(columns.mo_offsets) > 0, alone)] = columns.mo_values
-    return row, step, codes
+def _column(name: str, numbers: Sequence[int]) -> Ints:
+    """Return what an atom is multiplied with in each of the templates, shape (templates, 1)."""
+    return np.array([_weights(number)[name] for number in numbers], np.int64)[:, None]
 
 
-def _mo_pairs(columns: Columns) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return every unordered pair of an incident's codes once, the smaller code first.
-
-    That is incident, place within it, smaller and larger code of each pair.
-    """
-    counts = np.diff(columns.mo_offsets)
-    place = np.arange(len(columns.mo_values)) - np.repeat(columns.mo_offsets[:-1], counts)
-    later = np.repeat(counts, counts) - place - 1
-    first = np.repeat(np.arange(len(columns.mo_values)), later)
-    ahead = np.arange(len(first)) - np.repeat(_offsets(later)[:-1], later) + 1
-    one, two = columns.mo_values[first], columns.mo_values[first + ahead]
-    row = np.repeat(np.arange(len(columns)), counts)[first]
-    pairs = counts * (counts - 1) // 2
-    step = np.arange(len(row)) - np.repeat(_offsets(pairs)[:-1], pairs)
-    return row, step, np.minimum(one, two), np.maximum(one, two)
+ATOMS: Final = tuple(name for name in RADIX if name not in ("mo", "mo_other"))
+_REPORT_ALONE: Final = np.array([int(_REPORT)])
+_NO_PERSON: Final = DESCENTS.index("X")
+# By a time or an age and one more, so that what is missing comes first.
+_TIMES: Final = _of_time(np.arange(MISSING, 2360))
+_AGES: Final = _age_band(np.arange(MISSING, 131))
+_PLAIN, _WITH_MO, _PAIRS = _of_kind(0), _of_kind(1), _of_kind(2)
+_SINGLE, _PAIRED = _Group([*_PLAIN, *_WITH_MO]), _Group(_PAIRS)
+_MO_WEIGHTS, _PAIR_WEIGHTS = _column("mo", _WITH_MO), _column("mo", _PAIRS)
+_PLAIN_LEAST: Final = np.array([[int(TEMPLATES[number][0])] for number in _PLAIN])
+# Of an incident at each level.
+_PLAIN_KEYS: Final = np.array([np.count_nonzero(n >= _PLAIN_LEAST) for n in range(_LEVELS)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -22,12 +22,35 @@ FIELDS: Final = (
 )  # fmt: skip
 
 
+_AT: Final = {name: place for place, name in enumerate(FIELDS)}
+_CODES: Final = slice(_AT[CODED[0]], _AT[CODED[-1]] + 1)
+_VICTIM: Final = slice(_AT["vict_age"], _AT["vict_descent"] + 1)
+_APART: Final = 1 << 32  # between the codes of one field and of the next
+_BASES: Final = np.arange(len(CODED))[:, None] * _APART
+
+
 @dataclass(frozen=True, slots=True)
 class DenseTable:
-    """The codes that the matrix knows: places for `CODED` fields, columns for MO codes."""
+    """The codes that the matrix knows: places for `CODED` fields, columns for MO codes.
+
+    `codes` are the codes of all fields one behind the other, those of a field `_APART` from
+    the next's, and a last one that nothing is; `starts` and `sizes`, shape (fields, 1), say
+    where the codes of each field stand, and how many there are.
+    """
 
     places: dict[str, Ints]
     mo_codes: Ints
+    codes: Ints = field(init=False, repr=False)
+    starts: Ints = field(init=False, repr=False)
+    sizes: Ints = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        mine = [self.places[name] for name in CODED]
+        sizes = np.array([len(codes) for codes in mine])[:, None]
+        codes = np.concatenate([one + base for one, base in zip(mine, _BASES, strict=True)])
+        object.__setattr__(self, "codes", np.append(codes, -_APART))
+        object.__setattr__(self, "starts", np.cumsum(sizes, axis=0) - sizes)
+        object.__setattr__(self, "sizes", sizes)
 
     @classmethod
     def fit(cls, columns: Columns, *, min_count: int, mo_columns: int) -> DenseTable:
@@ -48,44 +71,39 @@ class DenseTable:
     def matrix(self, columns: Columns) -> Matrix:
         """Return the float32 matrix of shape (n, len(names)); NaN is missing."""
         out = np.empty((len(columns), len(FIELDS) + len(self.mo_codes)), np.float32)
-        for place, values in enumerate(self._fields(columns)):
-            out[:, place] = values
-        self._write_mo(columns, out[:, len(FIELDS) :])
+        counts = np.diff(columns.mo_offsets)
+        reported = columns.level >= int(InformationLevel.REPORT)
+        out[:, :2] = _TIMES.take(columns.time_occ + 1, axis=0, mode="clip")
+        out[:, _AT["weekday"]] = columns.weekday
+        out[:, _AT["day_of_month"]] = columns.day_of_month
+        out[:, _AT["crossed"]] = columns.crossed
+        out[:, _AT["lat"]] = columns.lat
+        out[:, _AT["lon"]] = columns.lon
+        out[:, _CODES] = self._places(columns).T
+        victim = np.array((columns.vict_age, columns.vict_sex, columns.vict_descent))
+        out[:, _VICTIM] = np.where(victim == MISSING, np.nan, victim).T
+        out[:, _AT["delay"]] = np.where(columns.delay == NO_DELAY, np.nan, columns.delay)
+        out[:, _AT["mo_count"]] = np.where(reported, counts, np.nan)
+        out[:, _AT["level"]] = columns.level
+        out[:, len(FIELDS) :] = np.where(reported, np.float32(0), np.float32(np.nan))[:, None]
+        self._write_mo(columns.mo_values, counts, out[:, len(FIELDS) :])
         return out
 
-    def _fields(self, columns: Columns) -> list[NDArray[Any]]:
-        timed = columns.time_occ != MISSING
-        hour, minute = np.divmod(columns.time_occ, 100)
-        reported = columns.level >= int(InformationLevel.REPORT)
-        return [
-            np.where(timed, hour + minute / 60, np.nan),
-            np.where(timed, minute, np.nan),
-            columns.weekday,
-            columns.day_of_month,
-            columns.crossed,
-            columns.lat,
-            columns.lon,
-            *(self._place(name, getattr(columns, name)) for name in CODED),
-            _or_nan(columns.vict_age, MISSING),
-            _or_nan(columns.vict_sex, MISSING),
-            _or_nan(columns.vict_descent, MISSING),
-            _or_nan(columns.delay, NO_DELAY),
-            np.where(reported, np.diff(columns.mo_offsets), np.nan),
-            columns.level,
-        ]
+    def _places(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the place of each coded field's code, shape (fields, n)."""
+        codes = np.array([getattr(columns, name) for name in CODED])
+        wanted = codes + _BASES
+        place = self.codes[:-1].searchsorted(wanted)
+        seen = self.codes[place] == wanted
+        known = np.where(seen, place - self.starts, self.sizes)
+        return np.where(codes == MISSING, np.nan, known)
 
-    def _place(self, name: str, codes: Ints) -> NDArray[np.float64]:
-        known = self.places[name]
-        place = np.searchsorted(known, codes)
-        seen = np.append(known, MISSING)[place] == codes
-        return np.where(codes == MISSING, np.nan, np.where(seen, place, len(known)))
-
-    def _write_mo(self, columns: Columns, out: Matrix) -> None:
-        reported = columns.level >= int(InformationLevel.REPORT)
-        out[:] = np.where(reported, np.float32(0), np.float32(np.nan))[:, None]
-        column = np.searchsorted(self.mo_codes, columns.mo_values)
-        known = np.append(self.mo_codes, MISSING)[column] == columns.mo_values
-        row = np.repeat(np.arange(len(columns)), np.diff(columns.mo_offsets))
+    def _write_mo(self, values: Ints, counts: Ints, out: Matrix) -> None:
+        if not (len(values) and len(self.mo_codes)):
+            return
+        column = self.mo_codes.searchsorted(values)
+        known = self.mo_codes.take(column, mode="clip") == values
+        row = np.repeat(np.arange(len(counts)), counts)
         out[row[known], column[known]] = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -102,5 +120,12 @@ class DenseTable:
         return cls(places, np.array(data["mo_codes"], np.int64))
 
 
-def _or_nan(values: Ints, missing: int) -> NDArray[np.float64]:
-    return np.where(values == missing, np.nan, values)
+def _of_time(time: Ints) -> NDArray[np.float32]:
+    """Return the hour with its fraction and the minute of times HHMM, shape (n, 2)."""
+    hour, minute = np.divmod(time, 100)
+    told = np.stack([hour + minute / 60, minute], axis=1)
+    return np.where((time == MISSING)[:, None], np.nan, told).astype(np.float32)
+
+
+# By a time and one more, so that what is missing comes first.
+_TIMES: Final = _of_time(np.arange(MISSING, 2360))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from crimeguard.domain.errors import DataError
 from crimeguard.features.columns import Columns, Ints
 from crimeguard.features.cross import crossed_keys
 from crimeguard.features.dense import DenseTable, Matrix
+from crimeguard.features.lookup import Lookup
 
 # Written into every bundle: a change in how features are made makes a new number, so
 # that no bundle is ever read with other features than it was trained on.
@@ -36,6 +37,10 @@ class Featurizer:
 
     table: DenseTable
     vocabulary: Ints  # sorted keys; the place of a key is its weight row
+    lookup: Lookup = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lookup", Lookup.of(self.vocabulary))
 
     @classmethod
     def fit(cls, columns: Columns, *, min_count: int, mo_columns: int) -> Featurizer:
@@ -55,10 +60,12 @@ class Featurizer:
     def transform(self, columns: Columns) -> Features:
         """Make the features of any number of incidents, one or millions."""
         keys = crossed_keys(columns)
-        place = np.searchsorted(self.vocabulary, keys.values)
+        place, known = self.lookup.find(keys.values)
         # A cross that was never seen has no weight row: it is left out, not mapped.
-        known = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == keys.values
-        kept = np.concatenate([[0], np.cumsum(known)])
+        if known.all():
+            return Features(self.table.matrix(columns), keys.offsets, place)
+        kept = np.zeros(len(known) + 1, np.int64)
+        np.cumsum(known, out=kept[1:])
         return Features(self.table.matrix(columns), kept[keys.offsets], place[known])
 
     def to_json(self) -> dict[str, Any]:

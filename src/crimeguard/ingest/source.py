@@ -1,4 +1,4 @@
-"""The `file` source: CSV, CSV.gz or Parquet in the portal's 28-column form."""
+"""The `file` source: CSV, CSV.gz, Parquet or Arrow in the portal's 28-column form."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final
 import polars as pl
 
 from crimeguard.domain.errors import DataError
+from crimeguard.ingest.columnar import KINDS, read_columnar
 from crimeguard.ingest.frame import Reading, canonical
-from crimeguard.ingest.parquet import read_parquet
 
-SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+SUFFIXES: Final = (".csv", ".csv.gz", *KINDS)
 
 
 def read_file(path: Path) -> Reading:
@@ -41,12 +41,15 @@ def _content(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read.", why=f"{error.strerror}.") from None
 
 
-def read_bytes(content: bytes, *, name: str) -> Reading:
-    """Read and repair an uploaded file; its kind is told by the ending of its name."""
-    return canonical(_table(content, name), source=name)
+def read_bytes(content: bytes, *, name: str, most_rows: int | None = None) -> Reading:
+    """Read and repair an uploaded file; its kind is told by the ending of its name.
+
+    TooManyRowsError if it says itself that it has more than `most_rows`; a CSV says nothing.
+    """
+    return canonical(_table(content, name, most_rows), source=name)
 
 
-def _table(content: bytes, name: str) -> pl.DataFrame:
+def _table(content: bytes, name: str, most_rows: int | None = None) -> pl.DataFrame:
     lower = name.lower()
     if not lower.endswith(SUFFIXES):
         raise DataError(f"{name} is of no kind that is read here.",
@@ -55,8 +58,9 @@ def _table(content: bytes, name: str) -> pl.DataFrame:
         raise DataError(f"{name} is empty.", fix="Export it again.")
     zipped = lower.endswith(".gz") or content.startswith(b"\x1f\x8b")
     try:
-        if lower.endswith(".parquet"):
-            table = read_parquet(content)
+        columnar = next((kind for suffix, kind in KINDS.items() if lower.endswith(suffix)), None)
+        if columnar is not None:
+            table = read_columnar(content, columnar, most_rows=most_rows)
         else:
             plain = gzip.decompress(content) if zipped else content
             table = _without_blank_end(pl.read_csv(io.BytesIO(plain), infer_schema=False))
@@ -66,7 +70,7 @@ def _table(content: bytes, name: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{name} cannot be read as a table.", why=f"{reason}.",
-                        fix="Export it again as CSV or Parquet.") from None  # fmt: skip
+                        fix="Export it again as CSV, Parquet or Arrow.") from None  # fmt: skip
     if not table.height:
         raise DataError(f"{name} holds no rows.", fix="Export it again.")
     return table

@@ -182,7 +182,7 @@ def _most_shifted(old: Floats, new: Floats) -> str:
 
 def _volume(reference: Reference, observed: Observed) -> Component:
     daily = daily_counts(observed.fields["date_occ"])
-    now = float(np.median(daily)) if len(daily) else 0.0
+    now = float(np.median(daily)) / observed.share if len(daily) else 0.0
     words = f"{reference.daily:,.0f} -> {now:,.0f} incidents a day"
     ratio = max(now, 0.5) / max(reference.daily, 0.5)
     moved = abs(math.log(ratio))

@@ -22,7 +22,8 @@ class Observed:
     `fields` holds `watched_frame` of them, `level` what was known of each, shape (n,),
     `probabilities` the answers, shape (n, 15), `label` the true category's place in
     CATEGORIES where it is known and mature, else -1, shape (n,). `older` holds incidents
-    from before the window whose labels are mature by now.
+    from before the window whose labels are mature by now. `share` is the champion's of what
+    came in: in an experiment another may answer the rest.
     """
 
     fields: pl.DataFrame
@@ -30,6 +31,7 @@ class Observed:
     probabilities: Floats
     label: Ints
     older: Observed | None = None
+    share: float = 1.0
 
     @classmethod
     def of(cls, frame: pl.DataFrame, level: Ints, probabilities: Floats, label: Ints) -> Observed:

@@ -17,7 +17,8 @@ from crimeguard.features.columns import Columns, Ints
 from crimeguard.ingest.source import read_file
 from crimeguard.monitor.observed import UNKNOWN, Observed
 from crimeguard.records.database import Database
-from crimeguard.records.window import read_window
+from crimeguard.records.entry import CHALLENGER
+from crimeguard.records.window import Window, count_answered, read_window
 from crimeguard.registry.bundle import Bundle
 from crimeguard.train.model import CHUNK
 from crimeguard.train.params import MonitorParams
@@ -47,13 +48,25 @@ def observe_log(
         logged = read_window(database, since=first, until=until, most=most)
         logged = logged.rows((logged.bundle == champion.sha256).to_numpy())
         label = np.where((logged.made_at <= mature).to_numpy(), logged.label, UNKNOWN)
-        return Observed.of(logged.frame, logged.level, logged.probabilities, label)
+        found = Observed.of(logged.frame, logged.level, logged.probabilities, label)
+        return replace(found, share=_share(database, logged, until))
 
     if since is not None:
         return read(since, now, params.max_rows)
     older = read(mature - window, now - window, min(params.max_rows, _MOST_OLDER))
     own = read(now - window, now, params.max_rows)
     return replace(own, older=older.take(older.labelled))
+
+
+def _share(database: Database, logged: Window, until: dt.datetime) -> float:
+    """Return the champion's share of what was answered in its window.
+
+    In a split chance alone says who answers, so that its part is as the whole but for size.
+    """
+    if not len(logged):
+        return 1.0
+    others = count_answered(database, CHALLENGER, since=logged.made_at[0], until=until)
+    return len(logged) / (len(logged) + others)
 
 
 def observe_file(

@@ -100,11 +100,13 @@ def predictions_of(
     *,
     on_progress: Callable[[int], None] | None = None,
 ) -> Mapping[str, list[str]]:
-    """Return the identifiers of the logged predictions of each DR_NO that has any."""
+    """Return the identifiers of the answered predictions of each DR_NO that has any."""
     found: dict[str, list[str]] = {}
     for start in range(0, len(numbers), _STEP):
         step = numbers[start : start + _STEP]
-        query = select(PREDICTION.c.dr_no, PREDICTION.c.id).where(PREDICTION.c.dr_no.in_(step))
+        query = select(PREDICTION.c.dr_no, PREDICTION.c.id).where(
+            PREDICTION.c.dr_no.in_(step), PREDICTION.c.answered_id.is_(None)
+        )
         with database.reading() as connection:
             for number, identifier in connection.execute(query.order_by(PREDICTION.c.id)):
                 found.setdefault(number, []).append(identifier)
@@ -115,7 +117,11 @@ def predictions_of(
 
 def _unknown(connection: Connection, labels: Sequence[Label]) -> list[str]:
     ids = list(dict.fromkeys(item.prediction_id for item in labels))
-    known = set(connection.scalars(select(PREDICTION.c.id).where(PREDICTION.c.id.in_(ids))))
+    # What was scored beside an answer has that answer's label.
+    answered = PREDICTION.c.answered_id.is_(None)
+    known = set(
+        connection.scalars(select(PREDICTION.c.id).where(PREDICTION.c.id.in_(ids), answered))
+    )
     return [item for item in ids if item not in known]
 
 

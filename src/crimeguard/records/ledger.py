@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, Select, insert, select, text
+from sqlalchemy.sql.dml import ReturningInsert
 
 from crimeguard.records import moment
 from crimeguard.records.database import Database
@@ -21,6 +22,7 @@ KINDS: Final = frozenset(
         "refusal", "experiment", "admin",
     }
 )  # fmt: skip
+_LOCK: Final = 0x4C6564676572  # any number that nobody else uses
 _OPTIONS: Final = (
     orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 )
@@ -81,17 +83,34 @@ class Ledger:
         at
             When it was, with a zone; now by default.
         """
-        if kind not in KINDS:
-            raise ValueError(f"{kind!r} is no kind of line: {', '.join(sorted(KINDS))}")
-        packed = orjson.dumps(dict(evidence), default=_plain, option=_OPTIONS).decode()
-        row = {
-            "at": moment.now() if at is None else moment.to_moment(at), "kind": kind,
-            "subject": subject, "who": who, "why": why, "evidence": packed,
-            "decision_id": decision_id,
-        }  # fmt: skip
+        row = _row(kind, subject, who, why, evidence, decision_id, at)
         with self._database.writing() as connection:
-            found = connection.execute(insert(LEDGER).values(**row).returning(*LEDGER.c)).one()
-        return _entry(found)
+            return _entry(connection.execute(_insert(row)).one())
+
+    def append_if(
+        self,
+        kind: str,
+        admits: Callable[[Sequence[LedgerEntry]], bool],
+        *,
+        subject: str = "",
+        who: str,
+        why: str,
+        evidence: Mapping[str, Any],
+        decision_id: str | None = None,
+    ) -> LedgerEntry | None:
+        """Add a line if the lines of its kind, oldest first, admit it; None if they do not.
+
+        Nobody adds such a line in this way between the look and the line: of several who
+        would be the first, one is. What `admits` raises is raised here.
+        """
+        row = _row(kind, subject, who, why, evidence, decision_id)
+        known = select(LEDGER).where(LEDGER.c.kind == kind).order_by(LEDGER.c.seq)
+        with self._database.writing() as connection:
+            if not self._database.is_sqlite:  # which lets one writer in at a time
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            if not admits([_entry(line) for line in connection.execute(known)]):
+                return None
+            return _entry(connection.execute(_insert(row)).one())
 
     def entries(
         self,
@@ -124,6 +143,24 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [_entry(row) for row in reversed(rows)]
+
+
+def _row(
+    kind: str, subject: str, who: str, why: str, evidence: Mapping[str, Any],
+    decision_id: str | None, at: dt.datetime | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of line: {', '.join(sorted(KINDS))}")
+    packed = orjson.dumps(dict(evidence), default=_plain, option=_OPTIONS).decode()
+    return {
+        "at": moment.now() if at is None else moment.to_moment(at), "kind": kind,
+        "subject": subject, "who": who, "why": why, "evidence": packed,
+        "decision_id": decision_id,
+    }  # fmt: skip
+
+
+def _insert(row: Mapping[str, Any]) -> ReturningInsert[Any]:
+    return insert(LEDGER).values(**row).returning(*LEDGER.c)
 
 
 def _between(

@@ -16,26 +16,17 @@ from threading import Condition, Thread
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from crimeguard.domain.errors import RecordsError
 from crimeguard.records.database import Database
 from crimeguard.records.entry import Entry
+from crimeguard.records.insert import insert
 
 log = logging.getLogger(__name__)
 
-_GROUP: Final = 10_000  # rows of one transaction; a long batch lets others in between
+_GROUP: Final = 4_096  # rows of one transaction; a long batch lets others in between
 _MOST_WAITING: Final = 1_000_000  # rows
-_COPY_FROM: Final = 50  # rows from which PostgreSQL's COPY is quicker than INSERT
-_INSERT: Final = (
-    f"INSERT INTO prediction ({', '.join(Entry._fields)}) "  # noqa: S608 -- our own names
-    f"VALUES ({', '.join(['{}'] * len(Entry._fields))})"
-)
-_COPY: Final = f"COPY prediction ({', '.join(Entry._fields)}) FROM STDIN (FORMAT BINARY)"
-_COPY_TYPES: Final = (
-    "text", "int8", "text", "text", "int2", "text", "float8", "bytea", "text", "text",
-)  # fmt: skip
 
 
 class Observer(Protocol):
@@ -203,7 +194,7 @@ class PredictionLog:
         return group
 
     def _write(self, group: list[tuple[_Submission, Sequence[Entry]]]) -> None:
-        error = self._commit([row for _, rows in group for row in rows])
+        error = self._commit([rows for _, rows in group])
         if error is None:
             self._settle(group)
         elif len(group) == 1 or isinstance(error, OperationalError | InterfaceError):
@@ -213,15 +204,15 @@ class PredictionLog:
             for pair in group:
                 self._write([pair])
 
-    def _commit(self, rows: list[Entry]) -> SQLAlchemyError | None:
+    def _commit(self, parts: list[Sequence[Entry]]) -> SQLAlchemyError | None:
         began = time.perf_counter()
         try:
             with self._database.transaction() as connection:
-                insert(connection, rows)
+                insert(connection, parts)
         except SQLAlchemyError as error:
             self.observer.failed()
             return error
-        self.observer.committed(len(rows), time.perf_counter() - began)
+        self.observer.committed(sum(map(len, parts)), time.perf_counter() - began)
         if self._failing:
             log.warning("predictions can be logged again")
             self._failing = False
@@ -256,33 +247,6 @@ class PredictionLog:
         for item in items:
             if not item.future.done():
                 item.future.set_exception(error)
-
-
-def insert(connection: Connection, rows: list[Entry]) -> None:
-    """Insert rows the quickest way the driver has; SQLAlchemyError if they are refused."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(_INSERT.format(*["?"] * len(Entry._fields)), rows)
-    elif len(rows) < _COPY_FROM:
-        connection.exec_driver_sql(_INSERT.format(*["%s"] * len(Entry._fields)), rows)
-    else:
-        _copy(connection, rows)
-
-
-def _copy(connection: Connection, rows: list[Entry]) -> None:
-    import psycopg
-
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)  # noqa: S101 -- the only other driver
-    try:
-        with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.set_types(_COPY_TYPES)
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.OperationalError as error:
-        connection.invalidate(error)
-        raise OperationalError("COPY prediction", None, error) from error
-    except psycopg.Error as error:
-        raise SQLAlchemyError(str(error).splitlines()[0]) from error
 
 
 def _refusal(why: str) -> RecordsError:

@@ -20,7 +20,7 @@ from crimeguard.ingest.writer import replacing
 from crimeguard.records import moment
 from crimeguard.records.database import Database
 from crimeguard.records.tables import LABEL, PREDICTION
-from crimeguard.records.window import chosen_between
+from crimeguard.records.window import chosen_between, labelled_by
 from crimeguard.repeating import Repeating
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _BEFORE: Final = {
 }  # fmt: skip
 _BEHIND: Final = {
     "dr_no": pl.String, "input": pl.String, "label": pl.String, "label_code": pl.Int32,
-    "labelled_at": _TIME,
+    "labelled_at": _TIME, "experiment": pl.String, "answered_id": pl.String,
 }  # fmt: skip
 EXPORT_SCHEMA: Final[dict[str, Any]] = {**_BEFORE, **dict.fromkeys(_SHARES, pl.Float64), **_BEHIND}
 
@@ -143,7 +143,7 @@ def _page(
 ) -> Select[Any]:
     mine = PREDICTION.c
     other = LABEL.alias()
-    newest = select(func.max(other.c.seq)).where(other.c.prediction_id == mine.id)
+    newest = select(func.max(other.c.seq)).where(other.c.prediction_id == labelled_by())
     conditions = chosen_between(since, until)
     if behind is not None:
         made_at, identifier = behind
@@ -153,7 +153,8 @@ def _page(
         select(
             mine.id, mine.made_at, mine.bundle, mine.variant, mine.level, mine.category,
             mine.confidence, mine.probabilities, mine.dr_no, mine.input,
-            LABEL.c.category, LABEL.c.crm_cd, LABEL.c.labelled_at,
+            LABEL.c.category, LABEL.c.crm_cd, LABEL.c.labelled_at, mine.experiment,
+            mine.answered_id,
         )
         .outerjoin_from(PREDICTION, LABEL, LABEL.c.seq == newest.scalar_subquery())
         .where(*conditions)

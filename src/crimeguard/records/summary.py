@@ -10,8 +10,9 @@ from sqlalchemy import distinct, func, select
 
 from crimeguard.records import moment
 from crimeguard.records.database import Database
+from crimeguard.records.entry import SHADOW
 from crimeguard.records.tables import LABEL, PREDICTION
-from crimeguard.records.window import chosen_between
+from crimeguard.records.window import chosen_between, labelled_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Share:
     first: dt.datetime
     last: dt.datetime
 
+    @property
+    def answered(self) -> bool:
+        """Whether callers were given these; a shadow's are only scored beside."""
+        return self.variant != SHADOW
+
     def to_dict(self) -> dict[str, Any]:
         """Return the share with times that JSON can hold."""
         return {
@@ -37,7 +43,10 @@ class Share:
 def summarise(
     database: Database, *, since: dt.datetime | None = None, until: dt.datetime | None = None
 ) -> list[Share]:
-    """Count the predictions made from `since` on and before `until`, oldest bundle first."""
+    """Count the predictions made from `since` on and before `until`, oldest bundle first.
+
+    What a shadow scored is labelled when the answer beside it is.
+    """
     mine = PREDICTION.c
     first = func.min(mine.made_at)
     counted = (
@@ -46,8 +55,8 @@ def summarise(
         .order_by(first, mine.variant)
     )  # fmt: skip
     labelled = (
-        select(mine.bundle, mine.variant, func.count(distinct(LABEL.c.prediction_id)))
-        .join(LABEL, LABEL.c.prediction_id == mine.id)
+        select(mine.bundle, mine.variant, func.count(distinct(mine.id)))
+        .join(LABEL, LABEL.c.prediction_id == labelled_by())
         .where(*chosen_between(since, until)).group_by(mine.bundle, mine.variant)
     )  # fmt: skip
     with database.reading() as connection:

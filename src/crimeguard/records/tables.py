@@ -36,9 +36,17 @@ PREDICTION: Final = Table(
     Column("probabilities", LargeBinary, nullable=False),  # 15 little-endian float64
     Column("dr_no", String(40)),
     Column("input", Text, nullable=False),
+    Column("experiment", CHAR(32)),
+    # What was answered in its place; null for what was answered itself.
+    Column("answered_id", CHAR(32)),
 )
+_IN_EXPERIMENT: Final = PREDICTION.c.experiment.is_not(None)
 Index("prediction_made_at", PREDICTION.c.made_at)
 Index("prediction_dr_no", PREDICTION.c.dr_no)
+Index(
+    "prediction_experiment", PREDICTION.c.experiment,
+    sqlite_where=_IN_EXPERIMENT, postgresql_where=_IN_EXPERIMENT,
+)  # fmt: skip
 
 LABEL: Final = Table(
     "label",

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from crimeguard.cores import cores
 from crimeguard.domain.category import CATEGORIES
@@ -20,7 +20,7 @@ from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.ingest.frame import SCHEMA, canonical
 from crimeguard.records import moment
 from crimeguard.records.database import Database
-from crimeguard.records.entry import CHAMPION
+from crimeguard.records.entry import CHAMPION, SHADOW
 from crimeguard.records.tables import LABEL, PREDICTION
 
 _STEP: Final = 10_000  # rows whose JSON is read at once
@@ -114,17 +114,29 @@ def read_window(
         At most so many rows, the newest of them; None reads all into memory, about 2 kB a
         row.
     variant
-        Which answers; None for those of all variants.
+        Whose; None for all that were answered, each once, whichever bundle answered. What a
+        shadow scored has the label of the answer beside it.
     labelled_only
         Leave out what has no label.
     """
     chosen = _chosen(since, until, variant)
     if labelled_only:
-        chosen = and_(chosen, PREDICTION.c.id.in_(select(LABEL.c.prediction_id)))
+        chosen = and_(chosen, _labelled_under(variant).in_(select(LABEL.c.prediction_id)))
     with database.reading() as connection:
         rows = _predictions(connection, chosen, most)
-        labels = _newest_labels(connection, chosen)
+        labels = _newest_labels(connection, chosen, _labelled_under(variant))
     return _window(rows, labels)
+
+
+def count_answered(
+    database: Database, variant: str, *, since: dt.datetime, until: dt.datetime
+) -> int:
+    """Count what a variant answered from `since` on and before `until`."""
+    query = select(func.count()).where(
+        *chosen_between(since, until), PREDICTION.c.variant == variant
+    )  # fmt: skip
+    with database.reading() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def chosen_between(
@@ -139,6 +151,11 @@ def chosen_between(
     return conditions
 
 
+def labelled_by() -> ColumnElement[str]:
+    """Return the identifier that a prediction's labels are stored under: its answer's."""
+    return func.coalesce(PREDICTION.c.answered_id, PREDICTION.c.id)
+
+
 def labels_of(places: pl.Series) -> pl.Series:
     """Return the places in CATEGORIES of labels by name, -1 for null."""
     known = {name: place for place, name in enumerate(CATEGORIES)}
@@ -149,7 +166,9 @@ def _chosen(
     since: dt.datetime | None, until: dt.datetime | None, variant: str | None
 ) -> ColumnElement[bool]:
     conditions = chosen_between(since, until)
-    if variant is not None:
+    if variant is None:
+        conditions.append(PREDICTION.c.answered_id.is_(None))
+    else:
         conditions.append(PREDICTION.c.variant == variant)
     return and_(True, *conditions)
 
@@ -172,10 +191,16 @@ def _predictions(
     return rows
 
 
-def _newest_labels(connection: Connection, chosen: ColumnElement[bool]) -> pl.DataFrame:
+def _labelled_under(variant: str | None) -> ColumnElement[Any]:
+    return PREDICTION.c.answered_id if variant == SHADOW else PREDICTION.c.id
+
+
+def _newest_labels(
+    connection: Connection, chosen: ColumnElement[bool], key: ColumnElement[Any]
+) -> pl.DataFrame:
     query = (
-        select(LABEL.c.prediction_id, LABEL.c.category, LABEL.c.crm_cd, LABEL.c.labelled_at)
-        .join(PREDICTION, PREDICTION.c.id == LABEL.c.prediction_id)
+        select(PREDICTION.c.id, LABEL.c.category, LABEL.c.crm_cd, LABEL.c.labelled_at)
+        .join(LABEL, LABEL.c.prediction_id == key)
         .where(chosen)
         .order_by(LABEL.c.seq)
     )

@@ -17,28 +17,38 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from polars.exceptions import PanicException
 
 from crimeguard import __version__
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.errors import BundleError
 from crimeguard.evaluate.reference import SAMPLE, TABLE, Reference
 from crimeguard.features.featurizer import FEATURES_VERSION, Featurizer
-from crimeguard.train.boosters import LightgbmMember, XgboostMember
+from crimeguard.registry.folder import (
+    MANIFEST as MANIFEST,
+)
+from crimeguard.registry.folder import (
+    MAX_MANIFEST_BYTES as MAX_MANIFEST_BYTES,
+)
+from crimeguard.registry.folder import (
+    SIGNATURE,
+    entries,
+    read_plain,
+)
 from crimeguard.train.conformal import Conformal
 from crimeguard.train.linear import LinearMember
 from crimeguard.train.model import POOLED, Members, Model
 from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
+from crimeguard.train.trees import Boosters, LightgbmTrees, XgboostTrees
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 NAME: Final = "crimeguard"
-MANIFEST: Final = "manifest.json"
 FILES: Final = (
     "card.json", "conformal.json", "featurizer.json", "golden.json", "lightgbm.txt",
-    "linear.npy", "neural.npz", "pool.json", TABLE, SAMPLE, "xgboost.ubj",
+    "linear.npy", "neural.npz", "pool.json", TABLE, SAMPLE, "xgboost.json",
 )  # fmt: skip
 MAX_BYTES: Final = 200_000_000
-MAX_MANIFEST_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -81,43 +91,51 @@ class Bundle:
                        Reference.load(path))  # fmt: skip
         except BundleError:
             raise
-        except Exception as error:
+        except (Exception, PanicException) as error:
             # Readers of three libraries meet bytes here; whatever they raise, the bundle
             # is not one, and the old one stays.
             raise BundleError(f"The bundle in {path} cannot be read.",
-                              why=f"{type(error).__name__}: {error}".splitlines()[0],
+                              why=f"{type(error).__name__}: {error}".splitlines()[0][:300],
                               fix="Train or fetch it again.") from error  # fmt: skip
 
 
 def verify(path: Path) -> tuple[dict[str, Any], str]:
     """Check manifest, sizes and sha256 without reading a model; return manifest and sha256."""
-    raw = _bytes(path / MANIFEST, MAX_MANIFEST_BYTES)
+    raw = read_plain(path / MANIFEST, MAX_MANIFEST_BYTES)
     try:
         manifest = json.loads(raw)
-        entries = {
-            name: (int(e["bytes"]), str(e["sha256"])) for name, e in manifest["files"].items()
-        }
+        files = {name: (int(e["bytes"]), str(e["sha256"])) for name, e in manifest["files"].items()}
         stated = (manifest["format"], manifest["features_version"], tuple(manifest["categories"]))
         name = manifest["name"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+            RecursionError) as error:  # fmt: skip
         raise BundleError(f"{path / MANIFEST} is no manifest.", why=f"{type(error).__name__}.",
                           fix="Train or fetch the bundle again.") from None  # fmt: skip
     if stated != (FORMAT, FEATURES_VERSION, CATEGORIES) or name != NAME:
         raise BundleError(f"The bundle in {path} is not for this version of CrimeGuard.",
                           why="Its format, features or categories are others.",
                           fix="Train it again with this version.")  # fmt: skip
-    if set(entries) != set(FILES):
-        raise BundleError(f"The manifest in {path} lists other files than a bundle has.",
-                          why=f"Expected {', '.join(FILES)}.")  # fmt: skip
-    if sum(size for size, _ in entries.values()) > MAX_BYTES:
+    _check_names(path, set(files))
+    if sum(size for size, _ in files.values()) > MAX_BYTES or min(files.values())[0] < 0:
         raise BundleError(f"The bundle in {path} is larger than {MAX_BYTES:,} bytes.")
-    for file, (size, sha256) in entries.items():
-        content = _bytes(path / file, size)
+    for file, (size, sha256) in files.items():
+        content = read_plain(path / file, size)
         if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
             raise BundleError(f"{path / file} is not what the manifest says.",
                               why=f"Size or sha256 differ ({len(content):,} of {size:,} bytes).",
                               fix="Train or fetch the bundle again.")  # fmt: skip
     return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def _check_names(path: Path, listed: set[str]) -> None:
+    if listed != set(FILES):
+        raise BundleError(f"The manifest in {path} lists other files than a bundle has.",
+                          why=f"Expected {', '.join(FILES)}.")  # fmt: skip
+    strangers = entries(path) - {MANIFEST, SIGNATURE, *FILES}
+    if strangers:
+        raise BundleError(f"The folder {path} holds more than a bundle.",
+                          why=f"{min(strangers)[:100]!r} belongs to none.",
+                          fix="Train or fetch the bundle again.")  # fmt: skip
 
 
 def write_bundle(
@@ -164,8 +182,8 @@ def _write_files(
     for file, content in reference.files().items():
         (work / file).write_bytes(content)
     np.save(work / "linear.npy", model.members.linear.weights, allow_pickle=False)
-    model.members.xgboost.save(work / "xgboost.ubj")
-    model.members.lightgbm.save(work / "lightgbm.txt")
+    model.members.boosters.xgboost.save(work / "xgboost.json")
+    model.members.boosters.lightgbm.save(work / "lightgbm.txt")
     model.members.neural.save(work / "neural.npz")
     manifest = {
         "format": FORMAT,
@@ -183,18 +201,10 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _bytes(path: Path, limit: int) -> bytes:
-    """Read at most one byte more than `limit`: enough to see that a file is too large."""
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read.", why=f"{error.strerror}.",
-                          fix="Name a folder that `crimeguard train` wrote.") from None  # fmt: skip
-
-
 def _json(path: Path, file: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((path / file).read_text())
+    data = json.loads((path / file).read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        raise BundleError(f"{path / file} holds no table.", fix="Train it again.")
     return data
 
 
@@ -205,15 +215,16 @@ def _read_model(path: Path) -> Model:
         featurizer,
         Members(
             LinearMember(weights),
-            XgboostMember.load(path / "xgboost.ubj"),
-            LightgbmMember.load(path / "lightgbm.txt"),
+            Boosters.of(
+                XgboostTrees.read((path / "xgboost.json").read_bytes()),
+                LightgbmTrees.read((path / "lightgbm.txt").read_bytes()),
+            ),
             NeuralMember.load(path / "neural.npz"),
         ),
         Pool.from_json(_json(path, "pool.json")),
         Conformal.from_json(_json(path, "conformal.json")),
     )
     _check_shapes(model)
-    model.members.xgboost.use_threads(1)
     return model
 
 
@@ -230,14 +241,10 @@ def _neural_fits(net: NeuralMember, size: int, classes: int) -> bool:
 
 def _check_shapes(model: Model) -> None:
     size, classes = len(model.featurizer.vocabulary), len(CATEGORIES)
-    columns = len(model.featurizer.table.names)
+    table = len(model.featurizer.table.names) + classes
     facts: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("linear weights", lambda: model.members.linear.weights.shape == (size, classes)),
-        ("XGBoost columns", lambda: model.members.xgboost.booster.num_features() == columns),
-        (
-            "LightGBM columns",
-            lambda: model.members.lightgbm.booster.num_feature() == columns + classes,
-        ),
+        ("boosters' columns", lambda: model.members.boosters.forest.columns == table),
         ("neural rows", lambda: _neural_fits(model.members.neural, size, classes)),
         ("pool weights", lambda: model.pool.weights.shape == (3, POOLED)),
         ("pool offsets", lambda: model.pool.offsets.shape == (classes,)),

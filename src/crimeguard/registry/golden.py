@@ -14,6 +14,7 @@ from crimeguard.domain.errors import BundleError, DataError
 from crimeguard.domain.incident import Incident
 from crimeguard.features.columns import Columns
 from crimeguard.registry.bundle import Bundle
+from crimeguard.registry.signature import Signers
 from crimeguard.train.model import Model
 
 _PLACE: Final = {"DATE OCC": "03/10/2023", "TIME OCC": "2130", "AREA": "12",
@@ -36,10 +37,24 @@ def golden_answers(model: Model) -> dict[str, Any]:
     return {"records": list(RECORDS), "probabilities": _answer(model, RECORDS).tolist()}
 
 
-def load_checked(folder: Path) -> Bundle:
-    """Verify a bundle byte by byte and by its golden rows; BundleError says what is wrong."""
+def load_checked(folder: Path, signers: Signers | None = None) -> Bundle:
+    """Verify a bundle byte by byte and by its golden rows; BundleError says what is wrong.
+
+    With `signers` it must be signed by one of them, and nobody else's files are read.
+    """
+    signed = None if signers is None else signers.require(folder)
     bundle = Bundle.load(folder)
-    check_golden(bundle.model, bundle.golden)
+    if signed not in (None, bundle.sha256):
+        raise BundleError(f"The bundle in {folder} changed while it was read.")
+    try:
+        check_golden(bundle.model, bundle.golden)
+    except BundleError:
+        raise
+    except Exception as error:
+        # Parts that were read may still not work together.
+        raise BundleError("The bundle does not answer its golden rows.",
+                          why=f"{type(error).__name__}: {error}".splitlines()[0][:300],
+                          fix="Train it again.") from error  # fmt: skip
     return bundle
 
 

@@ -19,12 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from crimeguard.domain.errors import BundleError, RegistryError
+from crimeguard.domain.errors import BundleError, NoVersionError, RegistryError
 from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
+from crimeguard.registry.folder import SIGNATURE, held
 from crimeguard.settings import Settings
 
 STAGING: Final = "staging"
 PRODUCTION: Final = "production"
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_LOCK: Final = ".fetch.lock"
+_WORK: Final = ".download-"
 _CREDENTIALS: Final = re.compile(r"://[^/\s]*@")
 _PACKAGES: Final = (
     "lightgbm",
@@ -168,10 +172,16 @@ class Registry:
         """Download the bundle of a version, as `fetch` does."""
         version = self._version(number)
         sha256 = str(version.tags.get("bundle_sha256", ""))
+        if not _SHA256.fullmatch(sha256):
+            raise BundleError(f"Version {number} says of no bundle that it is its own.",
+                              why="Its tag bundle_sha256 is no sha256.",
+                              fix="Train and register it again.")  # fmt: skip
         folder = into / sha256[:12]
-        if sha256 and _is_bundle(folder, sha256):
-            return folder
-        self._download(version, sha256, folder)
+        # Workers of one server, and verbs beside it, fetch into the same folder.
+        if not _is_bundle(folder, sha256):
+            with held(into, _LOCK):
+                if not _is_bundle(folder, sha256):
+                    self._download(version, sha256, folder)
         return folder
 
     def _version(self, number: str) -> Any:
@@ -183,14 +193,16 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
-                raise RegistryError(
+                raise NoVersionError(
                     f"There is no version {number} of {NAME}.",
                     fix="Name one that `crimeguard train` made.",
                 ) from None
 
     def _download(self, version: Any, sha256: str, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder.parent))
+        for left in folder.parent.glob(f"{_WORK}*"):
+            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
+        with self._asking("read"):
+            work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder.parent))
         try:
             with self._asking("read"):
                 found = self._mlflow.artifacts.download_artifacts(
@@ -203,7 +215,7 @@ class Registry:
                 raise BundleError(f"Version {version.version} is not what was registered.",
                                   why="The sha256 of its manifest differs.",
                                   fix="Train and register it again.")  # fmt: skip
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             source.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -222,7 +234,8 @@ class Registry:
             # Only what belongs to the bundle travels, whatever else lies in its folder.
             copy = Path(work) / "bundle"
             copy.mkdir()
-            for file in (MANIFEST, *FILES):
+            signed = (bundle.path / SIGNATURE).is_file()
+            for file in (MANIFEST, *FILES, *([SIGNATURE] if signed else [])):
                 shutil.copy2(bundle.path / file, copy / file)
             with warnings.catch_warnings():
                 # MLflow asks for an input schema; raw rows come in more types than it can say.
@@ -323,6 +336,12 @@ def _is_bundle(folder: Path, sha256: str) -> bool:
         return folder.exists() and verify(folder)[1] == sha256
     except BundleError:
         return False
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remedy(error: BaseException) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from crimeguard.domain.category import Category
+from crimeguard.domain.field import CANONICAL_NAMES
+from crimeguard.serve.incident import LEVEL_FIELD
+from crimeguard.serve.listed import MOST_LISTED
+from crimeguard.serve.tensors import INCIDENT, OUTPUTS
 
 Level = Literal["call", "victim", "report"]
 
@@ -85,6 +89,19 @@ class RegistryAnswer(_Answer):
     looked_at: str | None = Field(description="Time of the last look, ISO 8601 in UTC.")
 
 
+class RunningAnswer(_Answer):
+    """How an experiment goes in this process."""
+
+    state: Literal["preparing", "running", "waiting", "refused", "unreachable"] = Field(
+        description="`running`: the challenger is in place; else the champion answers alone. "
+        "`waiting`: another bundle is served than the experiment's champion. `refused`: the "
+        "challenger did not verify."
+    )
+    id: str | None
+    mode: Literal["shadow", "split"] | None
+    version: str | None = Field(description="Registered version of the challenger.")
+
+
 class HealthAnswer(_Answer):
     """How the service is."""
 
@@ -95,6 +112,7 @@ class HealthAnswer(_Answer):
     model_info: ModelInfo | None
     uptime_seconds: float
     registry: RegistryAnswer
+    experiment: RunningAnswer | None = None
     version: str = Field(description="CrimeGuard's own version.")
 
 
@@ -158,26 +176,40 @@ class Tensor(TensorMetadata):
     data: list[Any] = Field(description="Row by row, flat.")
 
 
-class InputTensor(Tensor):
+class InputTensor(_Answer):
     """A tensor of incidents, or of one field of them."""
 
-    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+    name: str = Field(
+        json_schema_extra={"enum": [INCIDENT, LEVEL_FIELD, *CANONICAL_NAMES]},
+        description="`incident` (JSON objects, BYTES), or a field of an incident.",
+    )
+    datatype: Literal[
+        "BYTES", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64",
+        "FP16", "FP32", "FP64",
+    ]  # fmt: skip
+    shape: list[Annotated[int, Field(ge=1, le=MOST_LISTED)]] = Field(
+        min_length=1, max_length=2, description="[n] or [n, 1]; the same n in all tensors."
+    )
+    data: list[Any] = Field(min_length=1, description="n values.")
+    parameters: dict[str, Any] | None = Field(default=None, description="Read and not used.")
 
 
 class OutputChoice(_Answer):
     """An output that is wanted."""
 
-    name: str
-    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+    name: str = Field(json_schema_extra={"enum": [name for name, _, _ in OUTPUTS]})
+    parameters: dict[str, Any] | None = Field(default=None, description="Read and not used.")
 
 
 class InferRequest(_Answer):
     """Incidents to predict, in the Open Inference Protocol."""
 
     id: str | None = Field(default=None, max_length=200, description="Handed back.")
-    parameters: dict[str, Any] = Field(default={}, description="Read and not used.")
+    parameters: dict[str, Any] | None = Field(default=None, description="Read and not used.")
     inputs: list[InputTensor] = Field(min_length=1, max_length=100)
-    outputs: list[OutputChoice] | None = Field(default=None, description="Without it, all.")
+    outputs: list[OutputChoice] | None = Field(
+        default=None, description="Each once; without it, all."
+    )
 
 
 class InferAnswer(_Answer):

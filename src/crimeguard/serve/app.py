@@ -18,17 +18,23 @@ from crimeguard.serve import (
     problem,
     routes_batch,
     routes_docs,
+    routes_experiment,
     routes_labels,
     routes_predict,
     routes_state,
     routes_v2,
 )
+from crimeguard.serve.audit import Audit, Audited
 from crimeguard.serve.envelope import Envelope
+from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.keys import open_keys
+from crimeguard.serve.limits import limits_of
 from crimeguard.serve.metrics import Measured, Metrics
 from crimeguard.serve.service import Service
+from crimeguard.serve.shared import Shared
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.traffic import Traffic
 from crimeguard.serve.verdicts import Verdicts
 from crimeguard.settings import Settings
 
@@ -43,6 +49,8 @@ def create_app(
     slot: Slot,
     follower: Follower | None = None,
     log: PredictionLog | None = None,
+    shared: Shared | None = None,
+    traffic: Traffic | None = None,
 ) -> FastAPI:
     """Put the API together.
 
@@ -58,6 +66,11 @@ def create_app(
     log
         Keeps every prediction before it is answered; started and closed by the caller.
         None, for tests, keeps none.
+    shared
+        What the other workers have counted; None if there are none.
+    traffic
+        Says who answers while an experiment runs; started and stopped with the app. None is
+        for tests: no experiment can be made.
 
     Raises
     ------
@@ -65,13 +78,17 @@ def create_app(
         If API keys are set but cannot be read.
     """
     keys = open_keys(settings)
-    metrics = Metrics(slot, follower, log)
-    verdicts = None
+    metrics = Metrics(slot, follower, log, shared)
+    traffic = traffic or Traffic(slot)
+    verdicts = evidence = None
     if log is not None:
         log.observer = metrics
         verdicts = Verdicts(Ledger(log.database), slot)
         metrics.registry.register(verdicts)
-    service = Service(settings, slot, metrics, follower, log, verdicts)
+        evidence = Evidence(traffic, log.database)
+        metrics.registry.register(evidence)
+    audit = Audit(None if log is None else Ledger(log.database))
+    service = Service(settings, slot, metrics, follower, log, verdicts, traffic, evidence)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,13 +102,18 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(Measured, metrics=metrics), Middleware(Envelope, leaving=service.leaving),
-            *([] if keys is None else [Middleware(guard.Guard, keys=keys)]),
+            *([] if keys is None else [
+                Middleware(guard.Guard, keys=keys, limits=limits_of(settings),
+                           held_up=metrics.held_up, denied=audit.denied)
+            ]),
+            Middleware(Audited, audit=audit),
         ],
     )  # fmt: skip
     app.state.service = service
     problem.install(app)
     for routes in (
-        routes_predict, routes_batch, routes_labels, routes_state, routes_v2, routes_docs,
+        routes_predict, routes_batch, routes_labels, routes_experiment, routes_state,
+        routes_v2, routes_docs,
     ):  # fmt: skip
         app.include_router(routes.router)
     guard.require_complete(app)

@@ -6,9 +6,10 @@ import logging
 import re
 import threading
 import uuid
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,10 @@ SECURITY_HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+_RAW_HEADERS: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+)
+_RAW_REQUEST_ID: Final = REQUEST_ID.lower().encode()
 
 
 class Envelope:
@@ -45,7 +50,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
 
@@ -53,29 +58,40 @@ class Envelope:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                self._address(MutableHeaders(scope=message), request_id)
+                message["headers"] = self._addressed(message.get("headers", ()), request_id)
             await send(message)
 
         try:
             await self._app(scope, receive, send_in_envelope)
         except ClientDisconnect:
-            log.info("request %s: the client went away", request_id)
+            log.info("the client went away", extra=_facts(request_id))
         except Exception:
-            log.exception("request %s failed", request_id)
+            log.exception("the request failed", extra=_facts(request_id))
             if begun:
                 raise
             problem = Problem(BROKEN, "This is a fault of the server, not of the request.")
             response = answer(Request(scope), problem)
             await response(scope, receive, send_in_envelope)
 
-    def _address(self, headers: MutableHeaders, request_id: str) -> None:
-        headers[REQUEST_ID] = request_id
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
-        if self._leaving.is_set():
-            headers["Connection"] = "close"
+    def _addressed(
+        self, given: Iterable[tuple[bytes, bytes]], request_id: str
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers of an answer with ours; what a route has said itself stays."""
+        leaving = self._leaving.is_set()
+        headers = [pair for pair in given if not leaving or pair[0].lower() != b"connection"]
+        names = {name.lower() for name, _ in headers}
+        headers += [pair for pair in _RAW_HEADERS if pair[0] not in names]
+        headers.append((_RAW_REQUEST_ID, request_id.encode("ascii")))
+        if leaving:
+            headers.append((b"connection", b"close"))
+        return headers
 
 
-def _request_id(scope: Scope) -> str:
+def _facts(request_id: str) -> dict[str, Any]:
+    return {"facts": {"request_id": request_id}}
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the identifier that the caller gave the request, or a new one."""
     given = Headers(scope=scope).get(REQUEST_ID, "")
     return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex

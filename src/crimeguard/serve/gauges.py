@@ -37,6 +37,7 @@ class Gauges(Collector):
         )
         build.add_metric([crimeguard.__version__], 1.0)
         yield build
+        yield GaugeMetricFamily("crimeguard_workers", "Processes that answer requests.", 1.0)
         yield from self._bundle()
         if self._follower is not None:
             yield from _registry(self._follower)

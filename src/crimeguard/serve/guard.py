@@ -1,11 +1,15 @@
-"""Who may call which route, where API keys are in use.
+"""Who may call which route, where API keys are in use, and how often.
 
 Everything needs a key that is not said to be open here, unknown paths too: a stranger
-cannot even learn which paths there are.
+cannot even learn which paths there are. Whoever shows no key, or a wrong one, is not held up:
+the refusal costs less than any other answer, and what would tell strangers apart, their
+address, is a proxy's for all of them, or theirs to change.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import FastAPI
@@ -17,7 +21,8 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from crimeguard.serve.keys import Key, KeyRing, Scope
-from crimeguard.serve.problem import NO_KEY, WRONG_SCOPE, Problem, answer
+from crimeguard.serve.limits import Limits
+from crimeguard.serve.problem import NO_KEY, TOO_MANY, WRONG_SCOPE, Problem, answer
 
 HEADER: Final = "X-API-Key"
 _REALM: Final = 'Bearer realm="crimeguard"'
@@ -38,6 +43,7 @@ NEEDS: Final[dict[str, Scope | None]] = {
     "/predict": Scope.PREDICT,
     "/predict/batch": Scope.PREDICT,
     "/labels": Scope.LABEL,
+    "/experiment": Scope.ADMIN,
     "/v2": None,
     "/v2/health/live": None,
     "/v2/health/ready": None,
@@ -60,45 +66,71 @@ def require_complete(app: FastAPI) -> None:
 
 
 class Guard:
-    """ASGI middleware that lets nobody pass without the key that a route needs."""
+    """ASGI middleware that lets nobody pass without the key that a route needs.
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    Parameters
+    ----------
+    limits
+        How many requests each key may make to routes that need one.
+    held_up
+        Told the name of the key of each request that was too many.
+    denied
+        Told of a request whose key lacks the scope, and its route, before that is answered.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keys: KeyRing, limits: Limits,
+        held_up: Callable[[str], object] = lambda _: None,
+        denied: Callable[[Connection, str], Awaitable[object]] | None = None,
+    ) -> None:  # fmt: skip
         self._app = app
         self._keys = keys
+        self._limits = limits
+        self._held_up = held_up
+        self._denied = denied
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 or 403 without reading its body."""
+        """Pass the request on, or answer 401, 403 or 429 without reading its body."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        route = route_of(scope["path"])
         try:
-            key = self._admit(scope)
+            self._admit(scope, route)
         except Problem as problem:
+            if problem.kind is WRONG_SCOPE and self._denied is not None and route is not None:
+                await self._denied(scope, route)
             await answer(Request(scope), problem)(scope, receive, send)
             return
-        if key is not None:
-            # The name is for logs and records; the key itself goes no further.
-            scope.setdefault("state", {})["api_key"] = key.name
         await self._app(scope, receive, send)
 
-    def _admit(self, scope: Connection) -> Key | None:
-        route = _route(scope["path"])
-        if route is not None and NEEDS[route] is None:
-            return None
+    def _admit(self, scope: Connection, route: str | None) -> None:
+        needed = None if route is None else NEEDS[route]
+        if route is not None and needed is None:
+            return
         key = self._keys.find(_shown(Headers(scope=scope)))
         if key is None:
             raise Problem(NO_KEY, "This API key is not accepted here.",
                           headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
                           )  # fmt: skip
-        needed = None if route is None else NEEDS[route]
+        # The name is for logs and records; the key itself goes no further.
+        scope.setdefault("state", {})["api_key"] = key.name
+        self._hold_up(key)
         if needed is not None and needed not in key.scopes:
             challenge = f'{_REALM}, error="insufficient_scope", scope="{needed}"'
             detail = f"The key {key.name!r} does not have the scope {needed.value!r}."
             raise Problem(WRONG_SCOPE, detail, headers={"WWW-Authenticate": challenge})
-        return key
+
+    def _hold_up(self, key: Key) -> None:
+        wait = self._limits.take(key.name, key.rate)
+        if wait:
+            self._held_up(key.name)
+            raise Problem(TOO_MANY, f"The key {key.name!r} has used up its requests for now.",
+                          headers={"Retry-After": str(math.ceil(wait))})  # fmt: skip
 
 
-def _route(path: str) -> str | None:
+def route_of(path: str) -> str | None:
+    """Return the route that a path leads to, None if to none; whatever became of the request."""
     if path in NEEDS:
         return path
     return next((route for pattern, route in _PATTERNS if pattern.match(path)), None)

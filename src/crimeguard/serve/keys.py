@@ -8,6 +8,7 @@ let strangers spend our processor.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -16,13 +17,15 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from crimeguard.domain.errors import CrimeGuardError, UsageError
+from crimeguard.serve.limits import Rate
 from crimeguard.settings import API_KEY, Settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ PREFIX: Final = "cg_"
 _RANDOM_BYTES: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_RATE: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(?:/([1-9][0-9]{0,5}))?", re.ASCII)
 _EVERY: Final = 1.0  # seconds between looks at the file
 _MOST_BYTES: Final = 1_000_000
 _VARIABLES: Final = "CRIMEGUARD_API_KEYS and CRIMEGUARD_API_KEYS_FILE"
@@ -50,20 +54,32 @@ class KeysError(CrimeGuardError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key as the server knows it: its name, its scopes, the SHA-256 of the secret."""
+    """One key as the server knows it: its name, its scopes, the SHA-256 of the secret.
+
+    `rate` is what it may ask, if not as much as every other.
+    """
 
     name: str
     scopes: frozenset[Scope]
     digest: str
+    rate: Rate | None = None
 
     def entry(self) -> str:
         """Return the key in the form that the settings take."""
         scopes = "+".join(scope for scope in Scope if scope in self.scopes)
-        return f"{self.name}:{scopes}:{self.digest}"
+        entry = f"{self.name}:{scopes}:{self.digest}"
+        if self.rate is None:
+            return entry
+        burst = f"/{self.rate.burst}" if self.rate.burst else ""
+        return f"{entry}:{self.rate.per_second:.12g}{burst}"
 
 
-def make_key(name: str, scopes: Collection[Scope]) -> tuple[str, Key]:
-    """Make a secret, and the key that knows only its digest; UsageError if the name is none."""
+def make_key(name: str, scopes: Collection[Scope], rate: str = "") -> tuple[str, Key]:
+    """Make a secret, and the key that knows only its digest.
+
+    UsageError if the name is none, there is no scope, or `rate` is not a number of requests
+    a second, with a slash and how many at once if need be.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name[:80]!r} is no name for a key.",
                          why="It is 1 to 64 letters, digits, dots, dashes and underscores, and "
@@ -71,8 +87,13 @@ def make_key(name: str, scopes: Collection[Scope]) -> tuple[str, Key]:
     if not scopes:
         raise UsageError("A key without a scope may do nothing.",
                          fix=f"Name at least one of {', '.join(Scope)}.")  # fmt: skip
+    own = _rate(rate) if rate else None
+    if rate and own is None:
+        raise UsageError(f"{rate[:80]!r} is no rate.",
+                         why="It is requests a second, and how many may come at once: 20/40.",
+                         fix="Give such a rate, 0 for no limit, or none at all.")  # fmt: skip
     secret = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-    return secret, Key(name, frozenset(scopes), digest_of(secret))
+    return secret, Key(name, frozenset(scopes), digest_of(secret), own)
 
 
 def digest_of(secret: str) -> str:
@@ -81,9 +102,10 @@ def digest_of(secret: str) -> str:
 
 
 def parse_entry(text: str, place: str) -> Key:
-    """Read `name:scope+scope:sha256`; KeysError names the place and never the text."""
+    """Read `name:scope+scope:sha256[:rate]`; KeysError names the place and never the text."""
     name, _, rest = text.partition(":")
-    scopes, _, digest = rest.partition(":")
+    scopes, _, rest = rest.partition(":")
+    digest, limited, rate = rest.partition(":")
     if API_KEY.search(text):
         raise _broken(place, "holds a key itself; only its entry belongs there", lost=True)
     if not _NAME.fullmatch(name):
@@ -91,8 +113,17 @@ def parse_entry(text: str, place: str) -> Key:
     if not set(scopes.split("+")) <= {*Scope}:
         raise _broken(place, f"names a scope that is none of {', '.join(Scope)}")
     if not _DIGEST.fullmatch(digest):
-        raise _broken(place, "does not end with a SHA-256 of 64 hexadecimal digits")
-    return Key(name, frozenset(map(Scope, scopes.split("+"))), digest)
+        raise _broken(place, "has no SHA-256 of 64 hexadecimal digits behind the scopes")
+    own = _rate(rate) if limited else None
+    if limited and own is None:
+        raise _broken(place, "ends with a rate that is none, such as 20 or 20/40")
+    return Key(name, frozenset(map(Scope, scopes.split("+"))), digest, own)
+
+
+def _rate(text: str) -> Rate | None:
+    """Read `per_second` or `per_second/burst`; None if it is neither."""
+    match = _RATE.fullmatch(text)
+    return Rate(float(match[1]), int(match[2] or 0)) if match else None
 
 
 def parse_lines(text: str, source: str) -> tuple[Key, ...]:
@@ -134,8 +165,32 @@ def read_file(path: Path) -> str:
 def append_key(path: Path, key: Key) -> None:
     """Add a key to a file of entries, which only its owner may then read; at once or not at all.
 
-    UsageError if the file has a key of that name already.
+    Who does so at the same time waits. UsageError if the file has a key of that name already.
     """
+    with _locked(path):
+        _append(path, key)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep a file to ourselves; by one beside it, for it is replaced itself.
+
+    The file beside it stays: whoever waits for it must not be left with one that is gone.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.parent / f".{path.name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    with os.fdopen(lock) as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        yield
+
+
+def _append(path: Path, key: Key) -> None:
     text = read_file(path) if path.exists() else ""
     if any(other.name == key.name for other in parse_lines(text, str(path))):
         raise UsageError(f"{path} has a key {key.name!r} already.",
@@ -143,7 +198,6 @@ def append_key(path: Path, key: Key) -> None:
                          "that key.")  # fmt: skip
     gap = "" if text.endswith("\n") or not text else "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Made with mode 0600.
         number, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -264,7 +318,7 @@ def open_keys(settings: Settings) -> KeyRing | None:
 
 
 def _broken(place: str, why: str, *, lost: bool = False) -> KeysError:
-    fix = "Write entries as `crimeguard key` prints them: name:scope+scope:sha256."
+    fix = "Write entries as `crimeguard key` prints them: name:scope+scope:sha256[:rate]."
     if lost:
         fix = f"Take that key out of use and make another. {fix}"
     return KeysError("The API keys cannot be read.", why=f"{place} {why}.", fix=fix)

@@ -15,6 +15,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crimeguard.domain.category import CATEGORIES
@@ -22,6 +24,9 @@ from crimeguard.domain.level import InformationLevel
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.gauges import Gauges
+from crimeguard.serve.guard import route_of
+from crimeguard.serve.logs import Requests
+from crimeguard.serve.shared import Shared
 from crimeguard.serve.slot import Slot
 
 CHAMPION: Final = "champion"
@@ -39,13 +44,37 @@ _OUTCOMES: Final = ("200", "500", "503")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+class _Registry(CollectorRegistry):
+    """Knows which of its collectors are asked for what they tell, and count nothing themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Collector] = []
+
+    def register(self, collector: Collector) -> None:
+        super().register(collector)
+        if not isinstance(collector, MetricWrapperBase):
+            self.told.append(collector)
+
+
 class Metrics:
-    """The counts of one app; slot, follower and log are read when Prometheus asks."""
+    """The counts of one app; slot, follower and log are read when Prometheus asks.
+
+    With `shared` they are those of all workers, whichever of them is asked.
+    """
 
     def __init__(
-        self, slot: Slot, follower: Follower | None = None, log: PredictionLog | None = None
+        self,
+        slot: Slot,
+        follower: Follower | None = None,
+        log: PredictionLog | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        self.registry = CollectorRegistry()
+        self._shared = shared
+        self._answered: dict[tuple[str, str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+        self._predicted: dict[tuple[str, str, str], Counter] = {}
+        self.registry = _Registry()
         self.registry.register(Gauges(slot, follower, log))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -68,7 +97,15 @@ class Metrics:
                 self._requests.labels(route, "POST", status)
         self.in_progress = Gauge(
             "crimeguard_http_requests_in_progress", "Requests that are not answered yet.",
+            registry=self.registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self._restarts = Counter(
+            "crimeguard_worker_restarts", "Workers that took the place of one that had died.",
             registry=self.registry,
+        )  # fmt: skip
+        self._held_up = Counter(
+            "crimeguard_requests_held_up", "Requests that were more than their API key may make.",
+            ("key",), registry=self.registry,
         )  # fmt: skip
 
     def _count_predictions(self) -> None:
@@ -106,14 +143,30 @@ class Metrics:
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        # Looking a series up by its labels takes longer than counting.
+        key = (route, method, status)
+        counter = self._answered.get(key)
+        if counter is None:
+            counter = self._answered[key] = self._requests.labels(route, method, str(status))
+        counter.inc()
+        timer = self._timed.get(route)
+        if timer is None:
+            timer = self._timed[route] = self._seconds.labels(route)
+        timer.observe(seconds)
+
+    def held_up(self, key: str) -> None:
+        """Count a request that was more than the key of this name may make."""
+        self._held_up.labels(key).inc()
 
     def count_predictions(
         self, category: str, level: str, number: int = 1, *, variant: str = CHAMPION
     ) -> None:
         """Count answered predictions of one category at one level, by one of our models."""
-        self._predictions.labels(category, level, variant).inc(number)
+        key = (category, level, variant)
+        counter = self._predicted.get(key)
+        if counter is None:
+            counter = self._predicted[key] = self._predictions.labels(*key)
+        counter.inc(number)
 
     def count_labels(self, accepted: int, unchanged: int) -> None:
         """Count labels that were new, and those that said what is known."""
@@ -133,17 +186,34 @@ class Metrics:
         """Count a transaction of the log that failed."""
         self._log_failures.inc()
 
+    def restarted(self) -> None:
+        """Count a worker that took the place of one that had died."""
+        self._restarts.inc()
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self.registry)
+        return self._shared.exposition(self.registry.told)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other workers."""
+        return self._shared is not None
+
+    def publish(self) -> None:
+        """Tell the other workers how things are here."""
+        if self._shared is not None:
+            self._shared.publish(self.registry.told)
 
 
 class Measured:
-    """ASGI middleware that counts and times every request."""
+    """ASGI middleware that counts and times every request, and logs those that stand out."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._requests = Requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count it by route, method and status."""
@@ -166,6 +236,11 @@ class Measured:
             self._metrics.in_progress.dec()
             # Only our own routes and methods become labels: a stranger must not be able
             # to make new time series.
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", None) or route_of(scope["path"])
+            route = route or "unmatched"
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.count_request(route, method, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.count_request(route, method, status, seconds)
+            self._requests.tell(
+                scope.get("state", {}), route=route, method=method, status=status, seconds=seconds
+            )

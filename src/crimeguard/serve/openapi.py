@@ -9,14 +9,13 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from crimeguard.domain.category import CATEGORIES
-from crimeguard.domain.field import BY_NAME, CANONICAL_NAMES
-from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.domain.level import InformationLevel
 from crimeguard.serve.answers import InferRequest, ProblemAnswer
+from crimeguard.serve.encode import FORMS
 from crimeguard.serve.incident import LEVEL_FIELD
 from crimeguard.serve.keys import Scope
 from crimeguard.serve.problem import BROKEN, MEDIA_TYPE, NO_KEY, WRONG_SCOPE, Kind
+from crimeguard.serve.schema import LEVELS, incident_schema, label_schema
 from crimeguard.serve.upload import SUFFIX_OF_TYPE
 
 HEADINGS_EXAMPLE: Final = {
@@ -32,42 +31,20 @@ NAMES_EXAMPLE: Final = {
 }  # fmt: skip
 CALL_EXAMPLE: Final = {**NAMES_EXAMPLE, LEVEL_FIELD: InformationLevel.CALL.label}
 
-_LEVELS: Final = [level.label for level in InformationLevel]
 _CSV_EXAMPLE: Final = ",".join(HEADINGS_EXAMPLE) + "\n" + ",".join(HEADINGS_EXAMPLE.values()) + "\n"
-_TYPES: Final[dict[str, dict[str, Any]]] = {
-    "text": {"type": ["string", "integer", "number", "null"]},
-    "date": {"type": ["string", "null"]},
-    "int": {"type": ["integer", "number", "string", "null"]},
-    "float": {"type": ["number", "string", "null"]},
-    "codes": {"type": ["string", "integer", "array", "null"]},
-}
-_MEANINGS: Final = {
-    "date_occ": "Day it happened: MM/DD/YYYY or YYYY-MM-DD; a time behind it is ignored.",
-    "date_rptd": "Day it was reported, in the same forms.",
-    "time_occ": "Time it happened, HHMM from 0000 to 2359.",
-    "area": "Police area, 1 to 21.",
-    "rpt_dist_no": "Reporting district.",
-    "premis_cd": "Code of the kind of place.",
-    "location": "Street address, rounded to the block.",
-    "cross_street": "Cross street, for places without an address.",
-    "lat": "Degrees north, 33.3 to 34.9; 0 is unknown.",
-    "lon": "Degrees east, -119.3 to -117.6; 0 is unknown.",
-    "vict_age": "Years, at most 120; 0 and less is unknown.",
-    "vict_sex": "F, M, or X for unknown.",
-    "vict_descent": "One letter of the portal's table; X is unknown.",
-    "weapon_used_cd": "Code of the weapon.",
-    "mocodes": "Codes of the modus operandi: text with blanks between, or a list.",
-}
-
 LEVEL_PARAMETER: Final = {
     "name": "level", "in": "query", "required": False,
     "description": "Hide what is known above this level.",
-    "schema": {"type": "string", "enum": _LEVELS},
+    "schema": {"type": "string", "enum": LEVELS},
 }  # fmt: skip
 ACCEPT_PARAMETER: Final = {
     "name": "Accept", "in": "header", "required": False,
-    "description": "text/csv asks for a table instead of JSON.",
-    "schema": {"type": "string"}, "example": "application/json",
+    "description": "The form of the answer: JSON, or a table.",
+    "schema": {"type": "string", "enum": list(FORMS)}, "example": "application/json",
+}  # fmt: skip
+TABLES: Final = {
+    kind: {"schema": {"type": "string", **({} if kind == "text/csv" else {"format": "binary"})}}
+    for kind in FORMS if kind != "application/json"
 }  # fmt: skip
 SINGLE_BODY: Final = {
     "required": True,
@@ -106,10 +83,11 @@ BATCH_BODY: Final = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "CSV, CSV.gz or Parquet in the portal's form.",
+                        "description": "CSV, CSV.gz, Parquet or Arrow in the portal's form.",
                     }
                 },
-            }
+            },
+            "encoding": {"file": {"contentType": ", ".join(SUFFIX_OF_TYPE)}},
         },
         **{
             kind: {"schema": {"type": "string", "format": "binary"}}
@@ -120,6 +98,11 @@ BATCH_BODY: Final = {
     },
 }
 _LABEL_EXAMPLE: Final = {"prediction_id": "0" * 32, "category": "robbery"}
+_LABEL_LINK: Final = {
+    "operationRef": "#/paths/~1labels/post",
+    "requestBody": {"prediction_id": "$response.body#/prediction_id", "category": "robbery"},
+    "description": "The true category of the incident, when it is known.",
+}
 _CODE_EXAMPLE: Final = {"prediction_id": "0" * 32, "crm_cd": 210}
 LABELS_BODY: Final = {
     "required": True,
@@ -207,14 +190,16 @@ def describe(app: FastAPI, *, needs: Mapping[str, Scope | None]) -> dict[str, An
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Incident"] = incident_schema()
-        schemas["Label"] = label_schema()
+        schemas["Incident"] = incident_schema(HEADINGS_EXAMPLE, NAMES_EXAMPLE)
+        schemas["Label"] = label_schema(_LABEL_EXAMPLE, _CODE_EXAMPLE)
         infer = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= infer.pop("$defs")
         schemas["InferRequest"] = infer
         problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs")
         schemas["ProblemAnswer"] = problem
+        predicted = document["paths"]["/predict"]["post"]["responses"]["200"]
+        predicted["links"] = {"label": _LABEL_LINK}
         for path, scope in needs.items():
             if scope is not None and path in document["paths"]:
                 _protect(document, path, scope)
@@ -228,70 +213,3 @@ def _protect(document: dict[str, Any], path: str, scope: Scope) -> None:
         operation["security"] = [{name: [scope.value]} for name in _SCHEMES]
         for status, response in problems(NO_KEY, WRONG_SCOPE).items():
             operation["responses"].setdefault(str(status), response)
-
-
-def incident_schema() -> dict[str, Any]:
-    """Return the JSON schema of one incident, in both spellings."""
-    properties = {spelling: _property(name) for spelling, name in CANONICAL_NAMES.items()}
-    properties[LEVEL_FIELD] = {
-        "type": ["string", "null"],
-        "enum": [*_LEVELS, None],
-        "description": "Hide what is known above this level.",
-    }
-    return {
-        "type": "object",
-        "title": "Incident",
-        "description": "One incident, keyed by the headings of the portal's export or by the "
-        "names of its API. When and where must be given; where is an area, a reporting district, "
-        "or a latitude with a longitude. A field of a level that is named but blank counts as "
-        "known to be blank; one that is not named counts as not known.",
-        "properties": properties,
-        "additionalProperties": False,
-        "allOf": [_one_of("date_occ"), _one_of("area", "rpt_dist_no", "lat")],
-        "examples": [HEADINGS_EXAMPLE, NAMES_EXAMPLE],
-    }
-
-
-def label_schema() -> dict[str, Any]:
-    """Return the JSON schema of one label."""
-    return {
-        "type": "object",
-        "title": "Label",
-        "description": "What a prediction should have been: a category, a crime code, or both if "
-        "they agree.",
-        "properties": {
-            "prediction_id": {
-                "type": "string",
-                "pattern": "^[0-9a-f]{32}$",
-                "description": "The `prediction_id` of an answer.",
-            },
-            "category": {
-                "type": ["string", "null"],
-                "enum": [*CATEGORIES, None],
-                "description": "The true category.",
-            },
-            "crm_cd": {
-                "type": ["integer", "null"],
-                "description": "The crime code (`Crm Cd`), which leads to the category.",
-            },
-        },
-        "required": ["prediction_id"],
-        "anyOf": [{"required": ["category"]}, {"required": ["crm_cd"]}],
-        "additionalProperties": False,
-        "examples": [_LABEL_EXAMPLE, _CODE_EXAMPLE],
-    }
-
-
-def _property(name: str) -> dict[str, Any]:
-    if name not in INCIDENT_FIELDS:
-        return {"description": "Accepted and ignored: the model may not or need not see it."}
-    schema = {**_TYPES[BY_NAME[name].kind], "description": _MEANINGS[name]}
-    if name == "mocodes":
-        schema["items"] = {"type": ["string", "integer"]}
-        schema["maxItems"] = 200
-    return schema
-
-
-def _one_of(*names: str) -> dict[str, Any]:
-    spellings = [spelling for spelling, name in CANONICAL_NAMES.items() if name in names]
-    return {"anyOf": [{"required": [spelling]} for spelling in spellings]}

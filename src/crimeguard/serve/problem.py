@@ -15,9 +15,11 @@ from typing import Any, Final
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from crimeguard.domain.errors import BadValue
 
@@ -42,6 +44,11 @@ class Kind:
         return f"/docs#problem-{self.slug}"
 
 
+NOT_HTTP: Final = Kind(
+    "not-http", 400, "The request is not HTTP as it is read here",
+    "The request line or the header is damaged, or can be read in two ways (two lengths, a "
+    "length and chunks); the connection is closed.",
+)  # fmt: skip
 NOT_JSON: Final = Kind(
     "not-json", 400, "The body is not JSON",
     "The body is no JSON document, or one that means different things to different readers "
@@ -65,6 +72,10 @@ NOT_FOUND: Final = Kind(
 WRONG_METHOD: Final = Kind(
     "wrong-method", 405, "The method is not allowed",
     "The path exists, but not for this method; the header Allow names those it has.",
+)  # fmt: skip
+NOT_ACCEPTABLE: Final = Kind(
+    "not-acceptable", 406, "The answer is not given in this form",
+    "The header Accept names no form of data in which this path answers.",
 )  # fmt: skip
 TOO_SLOW: Final = Kind(
     "too-slow", 408, "The body did not arrive in time",
@@ -103,6 +114,10 @@ BAD_LABEL: Final = Kind(
     "bad-label", 422, "The label cannot be read",
     "The JSON is well-formed but does not describe labels; `errors` points at each value.",
 )  # fmt: skip
+BAD_EXPERIMENT: Final = Kind(
+    "bad-experiment", 422, "The experiment cannot be read",
+    "The JSON is well-formed but describes no experiment that can be made; `errors` says where.",
+)  # fmt: skip
 NO_PREDICTION: Final = Kind(
     "unknown-prediction", 404, "There is no such prediction",
     "A `prediction_id` is not in the log, or no longer; no label of the request was stored.",
@@ -114,6 +129,10 @@ TOO_MANY: Final = Kind(
 BROKEN: Final = Kind(
     "internal", 500, "The server failed",
     "A fault of this server; its log says more under the request id.",
+)  # fmt: skip
+HEADER_TOO_LARGE: Final = Kind(
+    "header-too-large", 431, "The header is too large",
+    "The request line and the header fields together are more than this server accepts.",
 )  # fmt: skip
 NO_MODEL: Final = Kind(
     "no-model", 503, "No model is loaded yet",
@@ -130,14 +149,19 @@ NO_LOG: Final = Kind(
     "no-log", 503, "The prediction log cannot be written",
     "No prediction is answered that is not in the log, and no label is taken; ask again.",
 )  # fmt: skip
+NO_REGISTRY: Final = Kind(
+    "no-registry", 503, "The model registry does not answer",
+    "An experiment needs a version of it; predictions do not, and go on.",
+)  # fmt: skip
 TOO_LATE: Final = Kind(
     "too-late", 504, "The answer is not ready in time",
     "The request waited or was computed longer than the server lets a caller wait.",
 )  # fmt: skip
 KINDS: Final = (
-    NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, TOO_SLOW, CONFLICT,
-    TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY, BAD_LABEL,
-    NO_PREDICTION, TOO_MANY, BROKEN, NO_MODEL, BUSY, LEAVING, NO_LOG, TOO_LATE,
+    NOT_HTTP, NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, NOT_ACCEPTABLE,
+    TOO_SLOW, CONFLICT, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY,
+    BAD_LABEL, BAD_EXPERIMENT, NO_PREDICTION, TOO_MANY, HEADER_TOO_LARGE, BROKEN, NO_MODEL, BUSY,
+    LEAVING, NO_LOG, NO_REGISTRY, TOO_LATE,
 )  # fmt: skip
 
 
@@ -189,19 +213,26 @@ def flaw_of(bad: BadValue, *prefix: str | int) -> Flaw:
 
 def answer(request: Request, problem: Problem) -> Response:
     """Write a problem as a response to `request`."""
+    identifier = getattr(request.state, "request_id", "")
+    content = orjson.dumps(document(problem, request.url.path, identifier))
+    return Response(content, problem.kind.status, problem.headers, MEDIA_TYPE)
+
+
+def document(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
+    """Return the members of a problem that a request to `path` met."""
     kind = problem.kind
-    document: dict[str, Any] = {
+    members: dict[str, Any] = {
         "type": kind.uri,
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": request.url.path,
-        "request_id": getattr(request.state, "request_id", ""),
+        "instance": path,
+        "request_id": request_id,
         "errors": [flaw.as_member() for flaw in problem.flaws],
     }
-    if f"{request.url.path}/".startswith(_PROTOCOL):
-        document["error"] = _in_a_sentence(problem)
-    return Response(orjson.dumps(document), kind.status, problem.headers, MEDIA_TYPE)
+    if f"{path}/".startswith(_PROTOCOL):
+        members["error"] = _in_a_sentence(problem)
+    return members
 
 
 def _in_a_sentence(problem: Problem) -> str:
@@ -235,7 +266,20 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this class only
     fallback = (BROKEN, "The server failed to answer this request.")
     kind, detail = _OF_STATUS.get(HTTPStatus(error.status_code), fallback)
-    return answer(request, Problem(kind, detail, headers=error.headers))
+    headers = dict(error.headers or {})
+    if kind is WRONG_METHOD:
+        headers["Allow"] = ", ".join(_methods(request))
+    return answer(request, Problem(kind, detail, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """Return all methods of the path; the framework names those of one route alone."""
+    routes = iter_route_contexts(request.app.routes)
+    return sorted({
+        method for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    })  # fmt: skip
 
 
 async def _on_validation_error(request: Request, _: Exception) -> Response:

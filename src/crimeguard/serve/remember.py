@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any, Final
 
 import numpy as np
@@ -15,11 +14,9 @@ from crimeguard.domain.errors import RecordsError
 from crimeguard.domain.prediction import Prediction
 from crimeguard.records.entry import Entry, entries_of
 from crimeguard.records.prediction_log import PredictionLog
-from crimeguard.serve.batch import Scored
 from crimeguard.serve.problem import NO_LOG, Problem
 
 PATIENCE: Final = 15.0  # seconds; a database that hangs must not hold its callers for good
-_STEP: Final = 20_000  # rows of a batch in memory at once, in the form of the log
 
 
 def as_received(record: Mapping[str, Any]) -> str:
@@ -48,32 +45,7 @@ async def remember(log: PredictionLog | None, entry: Entry) -> None:
         raise no_log() from None
 
 
-def remember_batch(log: PredictionLog | None, scored: Scored) -> None:
-    """Return once all rows are committed; Problem (503) if they cannot be.
-
-    Blocks, so it belongs in a thread. While some rows are written the next are laid out.
-    """
-    if log is None:
-        return
-    before: Future[None] | None = None
-    for start in range(0, scored.rows, _STEP):
-        future = log.submit(scored.entries(start, min(start + _STEP, scored.rows)))
-        if before is not None:
-            _wait(before)
-        before = future
-    if before is not None:
-        _wait(before)
-
-
 def no_log() -> Problem:
     """Return the refusal of whoever needs the log while it cannot be used."""
     return Problem(NO_LOG, "The prediction log cannot be written, so nothing is answered.",
                    headers={"Retry-After": "5"})  # fmt: skip
-
-
-def _wait(future: Future[None]) -> None:
-    try:
-        future.result(timeout=PATIENCE)
-    except (RecordsError, TimeoutError):
-        future.cancel()
-        raise no_log() from None

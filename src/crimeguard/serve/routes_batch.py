@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from crimeguard.domain.level import InformationLevel
 from crimeguard.serve import openapi
 from crimeguard.serve.answers import BatchAnswer
-from crimeguard.serve.batch import Batch, Scored, as_csv, as_json, score
+from crimeguard.serve.batch import Batch
 from crimeguard.serve.body import (
     limited,
     parse_json,
@@ -21,7 +22,10 @@ from crimeguard.serve.body import (
     refuse_announced,
     require_media_type,
 )
+from crimeguard.serve.encode import FORMS
+from crimeguard.serve.keeping import answered, run_batch
 from crimeguard.serve.listed import read_list
+from crimeguard.serve.negotiate import chosen_form
 from crimeguard.serve.problem import (
     BAD_FILE,
     BAD_FORM,
@@ -30,15 +34,18 @@ from crimeguard.serve.problem import (
     BUSY,
     NO_LOG,
     NO_MODEL,
+    NOT_ACCEPTABLE,
     NOT_JSON,
     TOO_LARGE,
+    TOO_LATE,
+    TOO_SLOW,
     WRONG_TYPE,
     Flaw,
     Problem,
 )
-from crimeguard.serve.remember import remember_batch
 from crimeguard.serve.service import service_of
 from crimeguard.serve.upload import SUFFIX_OF_TYPE, file_name, read_upload
+from crimeguard.serve.workers import gone_away
 from crimeguard.settings import Settings
 
 router = APIRouter(tags=["predict"])
@@ -53,10 +60,10 @@ _FORM: Final = "multipart/form-data"
     summary="Predict many incidents",
     response_model=BatchAnswer,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {"content": openapi.TABLES},
         **openapi.problems(
             NOT_JSON, BAD_FORM, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_FILE, BAD_QUERY,
-            NO_MODEL, BUSY, NO_LOG,
+            NO_MODEL, BUSY, NO_LOG, TOO_SLOW, TOO_LATE, NOT_ACCEPTABLE,
         ),
     },
     openapi_extra={
@@ -67,28 +74,26 @@ _FORM: Final = "multipart/form-data"
 async def predict_batch(request: Request) -> Response:
     """Predict a JSON list of incidents, or a file in the portal's 28-column form.
 
-    The file is the field `file` of a multipart form, or the bare body. The answer is JSON,
-    or with `Accept: text/csv` a table: `DR_NO`, `prediction`, `confidence`,
+    The file is the field `file` of a multipart form, or the bare body: CSV, CSV.gz, Parquet
+    or Arrow. The answer is JSON, or by `Accept` a table as CSV, Parquet or an Arrow stream:
+    `DR_NO`, `prediction_id`, `prediction`, `confidence`, `prediction_set`,
     `information_level`, and `p_` with each of the 15 categories. A file with a value that
-    cannot be understood is refused as a whole.
+    cannot be understood is refused as a whole; what is answered is in the log as a whole.
     """
     service = service_of(request)
     predictor = service.slot.require()
     level = _level(request)
+    form = chosen_form(request, tuple(FORMS))
     read = await _reader(request, service.settings, level)
 
-    def job() -> Scored:
-        scored = score(read(), predictor)
-        remember_batch(service.log, scored)
-        return scored
-
-    scored = await service.batches.run(job)
+    scored = await run_batch(
+        service.batches, lambda check: answered(read(), predictor, service.log, check),
+        seconds=service.settings.batch_deadline_seconds, gone=partial(gone_away, request),
+    )  # fmt: skip
     service.metrics.count_batch(scored.rows)
     for category, label, number in scored.counts():
         service.metrics.count_predictions(category, label, number)
-    if _wants_csv(request):
-        return StreamingResponse(as_csv(scored), media_type="text/csv")
-    return StreamingResponse(as_json(scored), media_type=_JSON)
+    return StreamingResponse(FORMS[form](scored), media_type=form)
 
 
 def _level(request: Request) -> InformationLevel | None:
@@ -100,12 +105,6 @@ def _level(request: Request) -> InformationLevel | None:
     except ValueError:
         names = ", ".join(level.label for level in InformationLevel)
         raise Problem(BAD_QUERY, f"The parameter `level` is one of {names}.") from None
-
-
-def _wants_csv(request: Request) -> bool:
-    accepted = [part.partition(";")[0].strip() for part in
-                request.headers.get("accept", "").lower().split(",")]  # fmt: skip
-    return "text/csv" in accepted
 
 
 async def _reader(

@@ -55,6 +55,7 @@ async def health(request: Request) -> Response:
             "model_info": None if predictor is None else model_info(predictor.bundle),
             "uptime_seconds": round(time.monotonic() - service.began, 3),
             "registry": registry,
+            "experiment": _experiment(service),
             "version": crimeguard.__version__,
         }
     )
@@ -103,6 +104,19 @@ def _registry(service: Service) -> dict[str, Any]:
     looked_at = None if state.looked_at is None else state.looked_at.isoformat()
     return {
         "state": state.state, "alias": ALIAS, "version": state.version, "looked_at": looked_at
+    }  # fmt: skip
+
+
+def _experiment(service: Service) -> dict[str, Any] | None:
+    now = service.traffic.state
+    if now.state == "none":
+        return None
+    found = now.experiment
+    wanted = None if found is None else found.contest.wanted
+    return {
+        "state": now.state, "id": None if found is None else found.id,
+        "mode": None if wanted is None else wanted.mode,
+        "version": None if wanted is None else wanted.version,
     }  # fmt: skip
 
 

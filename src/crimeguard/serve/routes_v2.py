@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -19,8 +21,9 @@ from crimeguard.serve.answers import (
     ReadyAnswer,
     ServerMetadataAnswer,
 )
-from crimeguard.serve.batch import Scored, score
+from crimeguard.serve.batch import Scored
 from crimeguard.serve.body import read_body, require_media_type
+from crimeguard.serve.keeping import answered, run_batch
 from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BAD_TENSOR,
@@ -31,12 +34,14 @@ from crimeguard.serve.problem import (
     NOT_FOUND,
     NOT_JSON,
     TOO_LARGE,
+    TOO_LATE,
+    TOO_SLOW,
     WRONG_TYPE,
     Problem,
 )
-from crimeguard.serve.remember import remember_batch
 from crimeguard.serve.service import service_of
 from crimeguard.serve.slot import Predicts
+from crimeguard.serve.workers import gone_away
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
@@ -107,7 +112,8 @@ async def model_ready(request: Request) -> Response:
     summary="Predict incidents given as tensors",
     response_model=InferAnswer,
     responses=openapi.problems(
-        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_TENSOR, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG
+        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_TENSOR, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG,
+        TOO_SLOW, TOO_LATE,
     ),
     openapi_extra={"requestBody": openapi.INFER_BODY},
 )
@@ -123,14 +129,16 @@ async def infer(request: Request) -> Response:
     body = await read_body(request, service.settings.max_body_bytes * _BODIES)
     workers = service.singles if len(body) <= _SMALL else service.batches
 
-    def job() -> tuple[bytes, Scored]:
+    def job(check: Callable[[], None]) -> tuple[bytes, Scored]:
         asked = tensors.read(body)
-        scored = score(asked.batch, predictor)
-        remember_batch(service.log, scored)
+        scored = answered(asked.batch, predictor, service.log, check)
         document = tensors.answer(asked, scored)
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), scored
 
-    content, scored = await workers.run(job)
+    content, scored = await run_batch(
+        workers, job, seconds=service.settings.batch_deadline_seconds,
+        gone=partial(gone_away, request),
+    )  # fmt: skip
     service.metrics.count_batch(scored.rows)
     for category, level, number in scored.counts():
         service.metrics.count_predictions(category, level, number)

@@ -10,10 +10,12 @@ from starlette.requests import Request
 
 from crimeguard.cores import cores
 from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.metrics import Metrics
 from crimeguard.serve.problem import LEAVING, Problem
 from crimeguard.serve.slot import Slot
+from crimeguard.serve.traffic import Traffic
 from crimeguard.serve.verdicts import Verdicts
 from crimeguard.serve.workers import Workers
 from crimeguard.settings import Settings
@@ -32,11 +34,20 @@ def _labels() -> Workers:
     return Workers("labels", threads=1, waiting=32)
 
 
+def _experiments() -> Workers:
+    return Workers("experiments", threads=1, waiting=8)
+
+
+def _no_traffic() -> Traffic:
+    return Traffic(Slot())
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """The parts of one running API.
 
-    `follower` is None when one bundle is served for good, `log` and `verdicts` only in tests.
+    `follower` is None when one bundle is served for good, `log`, `verdicts` and `evidence`
+    only in tests. `traffic` says who answers while an experiment runs.
     `leaving` is set when requests should be sent elsewhere.
     """
 
@@ -46,18 +57,24 @@ class Service:
     follower: Follower | None = None
     log: PredictionLog | None = None
     verdicts: Verdicts | None = None
+    traffic: Traffic = field(default_factory=_no_traffic)
+    evidence: Evidence | None = None
     singles: Workers = field(default_factory=_singles)
     batches: Workers = field(default_factory=_batches)
     labels: Workers = field(default_factory=_labels)
+    experiments: Workers = field(default_factory=_experiments)
     leaving: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
 
     def start(self) -> None:
-        """Begin to follow the registry and the verdicts."""
+        """Begin to follow the registry, the verdicts and the experiment."""
         if self.follower is not None:
             self.follower.start()
         if self.verdicts is not None:
             self.verdicts.start()
+        self.traffic.start()
+        if self.evidence is not None:
+            self.evidence.start()
 
     def require_ready(self) -> None:
         """Raise the Problem for which no request should be sent here, if there is one."""
@@ -71,9 +88,13 @@ class Service:
             self.follower.stop()
         if self.verdicts is not None:
             self.verdicts.close()
+        self.traffic.close()
+        if self.evidence is not None:
+            self.evidence.close()
         self.singles.close()
         self.batches.close()
         self.labels.close()
+        self.experiments.close()
 
 
 def service_of(request: Request) -> Service:

@@ -6,7 +6,7 @@ or both. Whatever is wrong is pointed at in the request as it was sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final
@@ -25,6 +25,7 @@ from crimeguard.serve.problem import BAD_TENSOR, MOST_FLAWS, Flaw, Problem, poin
 INCIDENT: Final = "incident"
 _KNOWN: Final = ("id", "parameters", "inputs", "outputs")
 _TENSOR: Final = frozenset({"name", "datatype", "shape", "data", "parameters"})
+_CHOICE: Final = frozenset({"name", "parameters"})
 _NUMBERS: Final = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 _REALS: Final = ("FP16", "FP32", "FP64")
 _MOST_TENSORS: Final = 100
@@ -80,6 +81,7 @@ def read(body: bytes) -> Asked:
     flaws = [Flaw(pointer(key[:80]), f"is none of {', '.join(_KNOWN)}.")
              for key in document if key not in _KNOWN]  # fmt: skip
     flaws += _flaws_of_id(document.get("id"))
+    flaws += [Flaw(pointer(*at), detail) for at, detail in _wrong_parameters(document)]
     outputs = _outputs(document.get("outputs"), flaws)
     tensors = _tensors(document.get("inputs"), flaws)
     if flaws:
@@ -145,6 +147,9 @@ def _outputs(given: Any, flaws: list[Flaw]) -> tuple[str, ...]:
         if name not in _NAMES or name in names[:place]:
             text = f"must be one of {', '.join(_NAMES)}, each once."
             flaws.append(Flaw(pointer("outputs", place, "name"), text))
+        elif isinstance(given[place], dict):
+            flaws += [Flaw(pointer("outputs", place, *at), detail)
+                      for at, detail in _wrong_members(given[place], _CHOICE)]  # fmt: skip
     return tuple(map(str, names))
 
 
@@ -166,8 +171,7 @@ def _wrong(item: Any, before: Sequence[Tensor]) -> Iterator[tuple[tuple[str, ...
     if not isinstance(item, dict):
         yield (), "must be an object with name, shape, datatype and data."
         return
-    for key in item.keys() - _TENSOR:
-        yield (key[:80],), f"is none of {', '.join(sorted(_TENSOR))}."
+    yield from _wrong_members(item, _TENSOR)
     name, shape = item.get("name"), item.get("shape")
     if not isinstance(name, str) or name not in {INCIDENT, LEVEL_FIELD, *CANONICAL_NAMES}:
         yield ("name",), f"must be {INCIDENT} or a field of an incident."
@@ -179,6 +183,20 @@ def _wrong(item: Any, before: Sequence[Tensor]) -> Iterator[tuple[tuple[str, ...
         yield ("shape",), "is for another number of incidents than the tensors before."
     else:
         yield from _wrong_data(item, shape[0])
+
+
+def _wrong_members(
+    item: Mapping[str, Any], known: Set[str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key in item.keys() - known:
+        yield (key[:80],), f"is none of {', '.join(sorted(known))}."
+    yield from _wrong_parameters(item)
+
+
+def _wrong_parameters(item: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    # They are read and not used, but what is no object was meant otherwise.
+    if not isinstance(item.get("parameters"), dict | None):
+        yield ("parameters",), "must be an object."
 
 
 def _is_shape(shape: list[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,6 +13,7 @@ from crimeguard.domain.errors import DataError
 from crimeguard.domain.field import FORBIDDEN_FEATURES
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns
+from crimeguard.ingest.columnar import TooManyRowsError
 from crimeguard.ingest.source import SUFFIXES, read_bytes
 from crimeguard.serve.batch import Batch
 from crimeguard.serve.problem import BAD_FILE, TOO_LARGE, WRONG_TYPE, Flaw, Problem, pointer
@@ -23,6 +23,8 @@ SUFFIX_OF_TYPE: Final = {
     "application/gzip": ".csv.gz",
     "application/x-gzip": ".csv.gz",
     "application/vnd.apache.parquet": ".parquet",
+    "application/vnd.apache.arrow.file": ".arrow",
+    "application/vnd.apache.arrow.stream": ".arrows",
 }
 # A CSV of incidents shrinks to about a fifth; a bomb to a thousandth.
 _MOST_UNPACKED: Final = 8
@@ -58,9 +60,9 @@ def read_upload(
     if name.lower().endswith(".gz"):
         content, name = _unpacked(content, most_bytes * _MOST_UNPACKED), name[:-3]
     try:
-        if name.lower().endswith(".parquet"):
-            _refuse_rows(_announced_rows(content), most_rows)
-        reading = read_bytes(content, name=name)
+        reading = read_bytes(content, name=name, most_rows=most_rows)
+    except TooManyRowsError as error:
+        raise Problem(TOO_LARGE, error.what) from None
     except DataError as error:
         raise _refusal(error) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
@@ -109,20 +111,9 @@ def _unpacked(content: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _announced_rows(content: bytes) -> int:
-    """Read the row count in a Parquet file's own footer, before any column is unpacked."""
-    if not content:
-        return 0
-    try:
-        rows: int = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
-    except OSError:
-        raise _damaged("upload.parquet") from None
-    return rows
-
-
 def _refuse_rows(rows: int, most: int) -> None:
     if rows > most:
-        raise Problem(TOO_LARGE, f"The file holds {rows:,} rows, {most:,} are accepted at once.")
+        raise Problem(TOO_LARGE, TooManyRowsError(rows, most).what)
 
 
 def _refusal(error: DataError) -> Problem:

@@ -7,7 +7,10 @@ paths that callers take make sense, and takes the first slow calls off the first
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,6 +21,8 @@ from crimeguard.domain.incident import Incident
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns
 from crimeguard.serve.slot import Predicts
+
+log = logging.getLogger(__name__)
 
 _BARE: Final = Incident(
     date_occ=dt.date(2023, 1, 1), area=1, lat=34.05, lon=-118.25, level=InformationLevel.CALL
@@ -43,6 +48,20 @@ def warm(predictor: Predicts) -> None:
             raise _refusal("The probabilities of an incident do not sum to 1.")
         if not np.allclose(mine, row, atol=_TOLERANCE):
             raise _refusal("One incident alone and in a batch get different probabilities.")
+
+
+def ready(folder: Path, load: Callable[[Path], Predicts]) -> Predicts:
+    """Return a predictor that has answered; whatever goes wrong on the way, it is refused."""
+    try:
+        predictor = load(folder)
+        warm(predictor)
+    except BundleError:
+        raise
+    except Exception as error:
+        log.exception("a bundle could not be loaded")
+        raise BundleError("The bundle cannot be loaded.",
+                          why=f"{type(error).__name__}.") from error  # fmt: skip
+    return predictor
 
 
 def _refusal(why: str) -> BundleError:

@@ -1,17 +1,15 @@
-"""The tree members: XGBoost and LightGBM, both standing on the linear member's scores.
+"""Fitting the tree members: XGBoost and LightGBM, both standing on the linear member's scores.
 
-Both start from the linear scores and learn what they leave over: what the linear member
-knows of a rare category is not to be learnt again from a few dozen incidents. XGBoost
-grows trees whose leaves hold all 15 categories at once, a fifteenth of the trees and many
-times the speed; LightGBM a tree a category, with the linear scores among its columns. In
-training both are given out-of-fold scores, as they will meet them.
+Both start from the linear scores, have them among their columns, and learn what they leave
+over: what the linear member knows of a rare category is not to be learnt again from a few
+dozen incidents. XGBoost grows trees whose leaves hold all 15 categories at once; LightGBM a
+few rounds of a tree a category. In training both are given out-of-fold scores, as they will
+meet them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -22,66 +20,18 @@ from crimeguard.features.columns import Floats, Ints
 from crimeguard.features.dense import Matrix
 from crimeguard.train.linear import CLASSES
 from crimeguard.train.params import LightgbmParams, XgboostParams
+from crimeguard.train.trees import LightgbmTrees, XgboostTrees, with_linear
 
 Step = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class XgboostMember:
-    """A fitted XGBoost booster."""
-
-    booster: xgboost.Booster
-
-    def scores(self, dense: Matrix, linear: Floats) -> Floats:
-        """Return log-odds of shape (n, 15)."""
-        margin = self.booster.inplace_predict(
-            dense, base_margin=linear.astype(np.float32), predict_type="margin"
-        )
-        return np.asarray(margin, np.float64).reshape(len(dense), CLASSES)
-
-    def use_threads(self, threads: int) -> None:
-        """Set how many threads a prediction may take."""
-        self.booster.set_param({"nthread": threads})
-
-    def save(self, path: Path) -> None:
-        """Write XGBoost's own binary JSON."""
-        self.booster.save_model(path)
-
-    @classmethod
-    def load(cls, path: Path) -> XgboostMember:
-        """Read XGBoost's own binary JSON."""
-        return cls(xgboost.Booster(model_file=path))
-
-
-@dataclass(frozen=True, slots=True)
-class LightgbmMember:
-    """A fitted LightGBM booster; `threads` is how many a prediction may take."""
-
-    booster: lightgbm.Booster
-    threads: int = 1
-
-    def scores(self, dense: Matrix, linear: Floats) -> Floats:
-        """Return log-odds of shape (n, 15)."""
-        table = np.hstack([dense, linear.astype(np.float32)])
-        raw = self.booster.predict(table, raw_score=True, num_threads=self.threads)
-        return np.asarray(raw, np.float64).reshape(len(dense), CLASSES) + linear
-
-    def save(self, path: Path) -> None:
-        """Write LightGBM's own text form."""
-        self.booster.save_model(path)
-
-    @classmethod
-    def load(cls, path: Path) -> LightgbmMember:
-        """Read LightGBM's own text form."""
-        return cls(lightgbm.Booster(model_file=path))
 
 
 def fit_xgboost(
     dense: Matrix, linear: Floats, target: Ints, params: XgboostParams,
     *, seed: int, threads: int, on_step: Step = lambda: None,
-) -> XgboostMember:  # fmt: skip
+) -> XgboostTrees:  # fmt: skip
     """Fit vector-leaf trees to what the linear scores of shape (n, 15) leave over."""
-    data = xgboost.DMatrix(dense, target, base_margin=linear.astype(np.float32))
+    table = with_linear(dense, linear)
+    data = xgboost.DMatrix(table, target, base_margin=linear.astype(np.float32))
     booster = xgboost.train(
         {
             "objective": "multi:softprob",
@@ -102,21 +52,22 @@ def fit_xgboost(
         params.rounds,
         callbacks=[_XgboostSteps(on_step)],
     )
-    return XgboostMember(booster)
+    return XgboostTrees.read(bytes(booster.save_raw("json")))
 
 
 def fit_lightgbm(
     dense: Matrix, linear: Floats, target: Ints, params: LightgbmParams,
     *, seed: int, threads: int, on_step: Step = lambda: None,
-) -> LightgbmMember:  # fmt: skip
-    """Fit trees, on fields and linear scores of shape (n, 15), to what these leave over."""
-    table = np.hstack([dense, linear.astype(np.float32)])
+) -> LightgbmTrees:  # fmt: skip
+    """Fit a tree a category and round to what the linear scores of shape (n, 15) leave over."""
+    table = with_linear(dense, linear)
     data = lightgbm.Dataset(table, target, init_score=linear.ravel("F"))
     booster = lightgbm.train(
         {
             "objective": "multiclass",
             "num_class": CLASSES,
             "num_leaves": params.num_leaves,
+            "max_depth": params.max_depth,
             "learning_rate": params.learning_rate,
             "lambda_l2": params.l2,
             "min_data_in_leaf": params.min_rows_in_leaf,
@@ -130,7 +81,7 @@ def fit_lightgbm(
         params.rounds,
         callbacks=[lambda _: on_step()],
     )
-    return LightgbmMember(booster)
+    return LightgbmTrees.read(booster.model_to_string().encode())
 
 
 class _XgboostSteps(xgboost.callback.TrainingCallback):  # type: ignore[misc]

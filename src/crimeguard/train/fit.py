@@ -25,6 +25,7 @@ from crimeguard.train.neural import fit_neural
 from crimeguard.train.params import Params
 from crimeguard.train.pool import fit_pool, mix_offsets
 from crimeguard.train.split import calibration_split
+from crimeguard.train.trees import Boosters
 
 Progress = Callable[[str, int, int], None]
 
@@ -142,10 +143,9 @@ def _fit_members(
                       on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
     lgb = fit_lightgbm(features.dense, unseen, target, params.lightgbm, **how,
                        on_step=steps.named(f"{name}: LightGBM"))  # fmt: skip
-    xgb.use_threads(1)
     net = fit_neural(features, known, target, params.neural, seed=params.seed,
                      on_step=steps.named(f"{name}: neural"))  # fmt: skip
-    return featurizer, Members(linear, xgb, lgb, net)
+    return featurizer, Members(linear, Boosters.of(xgb, lgb), net)
 
 
 def _fit_linear_twice(

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.features.featurizer import Features, Featurizer
-from crimeguard.train.boosters import LightgbmMember, XgboostMember
 from crimeguard.train.conformal import Conformal
 from crimeguard.train.linear import LinearMember
 from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
+from crimeguard.train.trees import Boosters
 
 POOLED = 3  # members that the pool blends
 
-# Rows a step: small enough for the cache, large enough to hide the call.
-CHUNK = 16_384
+# Rows a step: few enough for the cache and for memory, enough to hide the calls.
+CHUNK = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,7 @@ class Members:
     """The members of the model, fitted on the same incidents."""
 
     linear: LinearMember
-    xgboost: XgboostMember
-    lightgbm: LightgbmMember
+    boosters: Boosters
     neural: NeuralMember
 
     def scores(self, features: Features) -> list[Floats]:
@@ -36,11 +35,7 @@ class Members:
         The linear member speaks through the boosters that stand on it.
         """
         linear = self.linear.scores(features)
-        return [
-            self.xgboost.scores(features.dense, linear),
-            self.lightgbm.scores(features.dense, linear),
-            self.neural.scores(features),
-        ]
+        return [*self.boosters.scores(features.dense, linear), self.neural.scores(features)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +49,8 @@ class Model:
 
     def probabilities(self, columns: Columns) -> Floats:
         """Return calibrated probabilities of shape (n, 15), in the order of CATEGORIES."""
+        if 0 < len(columns) <= CHUNK:
+            return self._probabilities(columns)
         parts = [
             self._probabilities(columns.rows(start, min(start + CHUNK, len(columns))))
             for start in range(0, len(columns), CHUNK)

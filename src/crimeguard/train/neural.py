@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from crimeguard.features.columns import Floats, Ints
 from crimeguard.features.cross import TEMPLATES, template_of
 from crimeguard.features.featurizer import Features
-from crimeguard.train.linear import CLASSES
+from crimeguard.train.linear import CLASSES, summed
 from crimeguard.train.params import NeuralParams
 
 Weights = NDArray[np.float32]
@@ -41,11 +41,14 @@ class NeuralMember:
 
     def scores(self, features: Features) -> Floats:
         """Return log-odds of shape (n, 15), up to a constant a row."""
-        plain = _plain(features, self.rows, len(self.hidden))
-        units = np.maximum(plain @ self.hidden + self.bias, 0)
-        # A dense product rounds by the number of rows; a sparse one, row by row, gives an
+        units = summed(*_plain(features, self.rows), self.hidden)
+        units += self.bias
+        np.maximum(units, 0, out=units)
+        # One product of all rows rounds by how many they are; one product a row gives an
         # incident the same answer to the last bit alone and in a batch.
-        return np.asarray(csr_array(units) @ self.output + self.output_bias, np.float64)
+        scores: Weights = np.matmul(units[:, None, :], self.output)[:, 0]
+        scores += self.output_bias
+        return scores.astype(np.float64)
 
     def save(self, path: Path) -> None:
         """Write the arrays as one .npz file."""
@@ -70,7 +73,9 @@ def fit_neural(
 ) -> NeuralMember:
     """Fit one network a seed; `on_step` is called after each."""
     rows = plain_rows(vocabulary)
-    matrix = _plain(features, rows, int(rows.max()) + 1)
+    indices, offsets = _plain(features, rows)
+    ones = np.ones(len(indices), np.float32)
+    matrix = csr_array((ones, indices, offsets), shape=(len(offsets) - 1, int(rows.max()) + 1))
     nets = []
     for number in range(params.seeds):
         nets.append(_fit_one(matrix, target, params, seed + number))
@@ -91,15 +96,13 @@ def plain_rows(vocabulary: Ints) -> NDArray[np.int32]:
     return np.where(plain, np.cumsum(plain) - 1, -1).astype(np.int32)
 
 
-def _plain(features: Features, rows: NDArray[np.int32], size: int) -> csr_array:
-    """Return the plain one-hots, shape (n, size), float32."""
+def _plain(features: Features, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
+    """Return the plain keys of the incidents, as rows of `hidden`, and their offsets (n + 1,)."""
     row = rows[features.indices]
     known = row >= 0
-    kept = np.concatenate([[0], np.cumsum(known)])
-    indices = row[known]
-    ones = np.ones(len(indices), np.float32)
-    offsets = kept[features.offsets]
-    return csr_array((ones, indices, offsets), shape=(len(offsets) - 1, size))
+    kept = np.zeros(len(known) + 1, np.int64)
+    np.cumsum(known, out=kept[1:])
+    return row[known], kept[features.offsets]
 
 
 def _fit_one(

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from crimeguard.domain.errors import UsageError
+from crimeguard.train.forest import DEEPEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +72,8 @@ class XgboostParams(TreeParams):
     rounds: int = 100
     learning_rate: float = 0.1
     l2: float = 10.0
-    column_share: float = 1.0
-    max_depth: int = 6
+    column_share: float = 0.5
+    max_depth: int = 8
     row_share: float = 0.8
 
 
@@ -80,11 +81,12 @@ class XgboostParams(TreeParams):
 class LightgbmParams(TreeParams):
     """One tree a category and round, leaf by leaf."""
 
-    rounds: int = 40
-    learning_rate: float = 0.1
+    rounds: int = 10
+    learning_rate: float = 0.3
     l2: float = 10.0
     column_share: float = 1.0
     num_leaves: int = 15
+    max_depth: int = 6
     min_rows_in_leaf: int = 20
 
 
@@ -263,7 +265,8 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
         )
         if mistyped or (number and not _in_range(key, value)):
             least = "non-negative" if key in _MAY_BE_ZERO else "positive"
-            most = " of at most 1" if key.endswith(_AT_MOST_ONE) else ""
+            bound = 1 if key.endswith(_AT_MOST_ONE) else _AT_MOST.get(key)
+            most = "" if bound is None else f" of at most {bound}"
             raise UsageError(f"{where}{key} is {value!r}.",
                              fix=f"Give a {least} {type(default).__name__}{most}.")  # fmt: skip
     return cls(**values)
@@ -275,6 +278,10 @@ _AT_MOST_ONE = (
 )  # fmt: skip
 
 
+# The trees are laid out complete when they answer.
+_AT_MOST = {"max_depth": DEEPEST}
+
+
 def _in_range(key: str, value: float) -> bool:
-    most = 1 if key.endswith(_AT_MOST_ONE) else sys.maxsize
+    most = 1 if key.endswith(_AT_MOST_ONE) else _AT_MOST.get(key, sys.maxsize)
     return 0 < value <= most or (value == 0 and key in _MAY_BE_ZERO)

@@ -39,11 +39,17 @@ class Pool:
 
     def probabilities(self, scores: Sequence[Floats], levels: Ints) -> Floats:
         """Blend the members' scores, each of shape (n, 15), into probabilities (n, 15)."""
-        weights = self.weights[levels]
-        pooled = sum(
-            weights[:, place, None] * log_softmax(mine) for place, mine in enumerate(scores)
-        )
-        return np.exp(log_softmax(np.asarray(pooled) + self.offsets))
+        weights = self.weights[levels].T[..., None]
+        # What makes log-odds log-probabilities is a constant a row, and so is its mean: it
+        # goes out again with the last step.
+        pooled: Floats = weights[0] * scores[0]
+        for weight, mine in zip(weights[1:], scores[1:], strict=True):
+            pooled += weight * mine
+        pooled += self.offsets
+        pooled -= pooled.max(axis=1, keepdims=True)
+        np.exp(pooled, out=pooled)
+        pooled /= pooled.sum(axis=1, keepdims=True)
+        return pooled
 
     def to_json(self) -> dict[str, Any]:
         """Return the weights by level, and the offsets."""

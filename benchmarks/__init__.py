@@ -1,0 +1,1 @@
+"""Side-by-side measurements and figures, one command each."""
