@@ -1,6 +1,6 @@
 """What callers lose who are in the middle of asking when the API is told to end.
 
-    python -m benchmarks.leaving BUNDLE [times]
+    python -m benchmarks.leaving BUNDLE [times] [workers]
 
 Eight callers ask the API itself, with no balancer between that could try again: either over
 a connection that each keeps, or over a new one for every request. Beside them a balancer
@@ -37,6 +37,7 @@ CALLERS = 8
 def main() -> None:
     bundle = Path(sys.argv[1])
     times = int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    workers = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     day = dt.datetime.now(dt.UTC).date()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, CPython {platform.python_version()}, {day}"
@@ -47,21 +48,22 @@ def main() -> None:
         for kept in (True, False):
             met: Counter[str] = Counter()
             for _ in range(times):
-                met += told_to_end(bundle, kept=kept)
+                met += told_to_end(bundle, kept=kept, workers=workers)
             how = "kept connections" if kept else "new connections"
-            print(f"drain {drain or 0} s, {how}, {times} times {CALLERS} callers: "
+            print(f"{workers} worker(s), drain {drain or 0} s, {how}, "
+                  f"{times} times {CALLERS} callers: "
                   f"{met['answered']:,} answered, {met['lost']} lost")  # fmt: skip
             lost += met["lost"]
     if lost:  # by those who were sent away first
         raise SystemExit(1)
 
 
-def told_to_end(bundle: Path, *, kept: bool) -> Counter[str]:
+def told_to_end(bundle: Path, *, kept: bool, workers: int) -> Counter[str]:
     """Start an API, ask, tell it to end; return how many requests were answered and lost."""
     met: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory() as home,
-        served(bundle, replace(Settings.load(), home=Path(home))) as running,
+        served(bundle, replace(Settings.load(), home=Path(home), workers=workers)) as running,
     ):
         host = urlsplit(running.address).netloc
         away = threading.Event()

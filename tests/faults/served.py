@@ -45,6 +45,7 @@ class Served:
         end = time.monotonic() + 60
         while not self._ready():
             assert time.monotonic() < end, self.errors
+            assert self.process.poll() is None, self.errors
             time.sleep(0.02)
 
     def kill(self) -> None:

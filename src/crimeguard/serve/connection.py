@@ -37,6 +37,7 @@ from crimeguard.settings import Settings
 PROBES: Final = frozenset(
     {"/livez", "/readyz", "/health", "/metrics", "/v2/health/live", "/v2/health/ready"}
 )
+_SINGLE: Final = "/predict"
 _HEADER_SECONDS: Final = 10.0
 _HASTE: Final = 2.0  # seconds for the header of one who comes when all places are taken
 _MOST_HEADER: Final = 65_536  # bytes
@@ -68,9 +69,9 @@ class Bounds:
         body = settings.body_seconds
         return cls(service, settings.max_connections, min(_HEADER_SECONDS, body), body, body)
 
-    def full(self, _path: str) -> Problem | None:
+    def full(self, path: str) -> Problem | None:
         """Return why a request to this path is refused before it is read."""
-        return None
+        return self.service.singles.refusal() if path == _SINGLE else None
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -120,9 +121,11 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; a message that is not complete now has to be by a certain time."""
+        before = self._began
         super().data_received(data)
         if self._began is not None:
-            self._wait_for_more(len(data))
+            # Of data in which it began, other messages may have the most.
+            self._wait_for_more(len(data) if self._began is before else 0)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's signature
         """Answer what is no HTTP, or could be read in two ways, as everything else."""
@@ -175,7 +178,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._timed = cycle
             end = self._bounds.body - (time.monotonic() - (self._began or 0.0))
             cycle.receive = partial(  # type: ignore[method-assign]
-                _in_time, cycle.receive, self.loop.time() + end
+                _in_time, cycle, cycle.receive, self.loop.time() + end
             )
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -236,8 +239,10 @@ def close_the_late(connections: Iterable[Any]) -> None:
             connection.close_if_late(now)
 
 
-async def _in_time(receive: _Receive, end: float) -> Any:
+async def _in_time(cycle: RequestResponseCycle, receive: _Receive, end: float) -> Any:
     """Receive the next part of a body; Problem (408) if it does not come by then."""
+    if cycle.response_started or not cycle.more_body:
+        return await receive()  # until the client goes away
     try:
         async with asyncio.timeout_at(end):
             return await receive()

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -209,6 +209,8 @@ def supervise(
     """Answer on a socket with `settings.workers` processes until asked to end."""
     with tempfile.TemporaryDirectory(prefix="crimeguard-") as name:
         folder = Path(name)
+        # The port that was free, if any would do.
+        settings = replace(settings, port=listener.getsockname()[1])
 
         def start(place: int, again: bool) -> subprocess.Popen[bytes]:
             given = {

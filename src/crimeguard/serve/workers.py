@@ -43,6 +43,13 @@ class Workers:
         """Jobs that run or wait."""
         return self._taken
 
+    def refusal(self) -> Problem | None:
+        """Return why one more job is not taken now, None if it is."""
+        if self._taken < self._room:
+            return None
+        return Problem(BUSY, f"{self._taken} requests run or wait already.",
+                       headers={"Retry-After": str(self._retry_after())})  # fmt: skip
+
     async def run(
         self,
         job: Callable[[], T],
@@ -87,9 +94,8 @@ class Workers:
 
     def _submit(self, job: Callable[[], T]) -> Future[T]:
         with self._lock:
-            if self._taken >= self._room:
-                raise Problem(BUSY, f"{self._taken} requests run or wait already.",
-                              headers={"Retry-After": str(self._retry_after())})  # fmt: skip
+            if (problem := self.refusal()) is not None:
+                raise problem
             self._taken += 1
         # Counted until the job ends: a caller who goes away does not free its thread.
         future = self._pool.submit(self._timed, job)
