@@ -81,9 +81,7 @@ def test_it_reads_the_linear_scores_as_columns(kind: str) -> None:
 def test_it_is_fitted_on_as_many_threads_as_are_given(kind: str) -> None:
     dense, target = rows()
     linear = base_rate(target)
-    one, two = (
-        answer(fit(kind, dense, linear, target, threads=n), dense, linear) for n in (1, 2)
-    )
+    one, two = (answer(fit(kind, dense, linear, target, threads=n), dense, linear) for n in (1, 2))
     # Sums over rows are rounded in another order.
     assert one == pytest.approx(two, abs=0.05)
 

@@ -99,13 +99,15 @@ def test_boosters_stand_on_scores_of_blocks_of_time_that_were_not_seen(
             pairs.append((self.fitted, {where[bytes(row)] for row in features.dense}))
             return np.zeros((len(features.dense), CLASSES))
 
-    class Booster:
-        def use_threads(self, threads: int) -> None: ...
+    class Nothing:
+        @staticmethod
+        def of(*_: object) -> None: ...
 
     monkeypatch.setattr(fit, "fit_linear", lambda features, *_, **__: Spy(features))
     monkeypatch.setattr(fit, "fit_neural", lambda features, *_, **__: Spy(features))
     for name in ("fit_xgboost", "fit_lightgbm"):
-        monkeypatch.setattr(fit, name, lambda *_, **__: Booster())
+        monkeypatch.setattr(fit, name, lambda *_, **__: None)
+    monkeypatch.setattr(fit, "Boosters", Nothing)
     monkeypatch.setattr(fit, "Members", lambda *_: None)
     params = replace(small, linear=LinearParams(folds=3))
     fit._fit_members(shown, params, fit._Steps(lambda *_: None, 1), "x")

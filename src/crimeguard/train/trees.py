@@ -87,9 +87,7 @@ class Boosters:
         """Lay out the trees of both; ValueError if they do not look at the same table."""
         if xgboost.columns != lightgbm.columns:
             raise ValueError("XGBoost and LightGBM look at different tables")
-        return cls(
-            xgboost, lightgbm, Forest.of([*xgboost.trees, *lightgbm.trees], xgboost.columns)
-        )
+        return cls(xgboost, lightgbm, Forest.of([*xgboost.trees, *lightgbm.trees], xgboost.columns))
 
     def scores(self, dense: Matrix, linear: Floats) -> tuple[Floats, Floats]:
         """Return the log-odds (n, 15) of XGBoost and of LightGBM."""
@@ -144,12 +142,16 @@ def _lightgbm_tree(text: str) -> tuple[Tree, Floats]:
     told = _fields(text)
     added = np.array(told["leaf_value"].split(), np.float64)
     inner = len(added) - 1
+    if told["is_linear"] != "0":
+        raise ValueError("a leaf of LightGBM holds a function")
     # A tree that learnt nothing is one leaf, and is written without the rest.
     feature, kind, left, right = (
         np.array(told[name].split() if inner else [], np.int64)
         for name in ("split_feature", "decision_type", "left_child", "right_child")
     )
     bound = np.array(told["threshold"].split() if inner else [], np.float64)
+    if {len(part) for part in (feature, kind, left, right, bound)} != {inner}:
+        raise ValueError("the parts of a tree of LightGBM do not fit")
     if (kind & 5).any():
         raise ValueError("a tree of LightGBM asks for a category, or takes zero for missing")
     # What is missing counts as zero where no row of training missed it.
