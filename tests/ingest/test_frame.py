@@ -3,6 +3,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crimeguard.domain.errors import BadValue, DataError
 from crimeguard.domain.field import EXPORT_COLUMNS, FIELDS
@@ -232,3 +234,38 @@ def test_a_frame_and_a_single_record_are_repaired_alike() -> None:
 def test_nothing_bad_drops_nothing() -> None:
     frame = pl.DataFrame({"area": [1]})
     assert Reading(frame).drop_bad() is frame
+
+
+_CODES = st.one_of(
+    st.integers(0, 9999).map("{:04d}".format), st.integers(0, 99_999).map(str),
+    st.sampled_from(["0000", "0344.0", "", "٣٤٤٤", "x", "1,2", "0344\n"]),
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(_CODES, max_size=4).map(" ".join), min_size=1, max_size=8))
+def test_codes_mean_what_the_repair_functions_say(texts: list[str]) -> None:
+    _same_as_repaired("Mocodes", texts)
+
+
+@given(st.lists(st.one_of(
+    st.text("0123456789.- \n\u0660x", max_size=5), st.integers(0, 10**12).map(str)
+), min_size=1, max_size=8))  # fmt: skip
+def test_numbers_of_reports_mean_what_the_repair_functions_say(texts: list[str]) -> None:
+    _same_as_repaired("DR_NO", texts)
+
+
+def _same_as_repaired(column: str, texts: list[str]) -> None:
+    (item,) = (field for field in FIELDS if field.column == column)
+    reading = canonical(pl.concat([table(**{column: text}) for text in texts]))
+    for row, text in enumerate(texts):
+        try:
+            expected = item.repair(text)
+        except ValueError:
+            assert row in reading.bad_rows
+            expected = None
+        else:
+            assert row not in reading.bad_rows
+        found = reading.frame[item.name][row]
+        assert (found.to_list() if isinstance(found, pl.Series) else found) == (
+            list(expected) if isinstance(expected, tuple) else expected
+        )

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.records.entry import Entry, entries_of
+from crimeguard.records.entry import Entries, Entry, entries_of
 from crimeguard.records.tables import PREDICTION
 from tests.records.rows import BUNDLE
 
@@ -41,15 +41,20 @@ def test_a_number_is_kept_as_the_files_of_labels_write_it(given: str, kept: str 
     assert row.dr_no == kept
 
 
-def test_an_entry_may_belong_to_an_experiment_and_stand_beside_an_answer() -> None:
-    answered, name = ["1" * 32, "2" * 32], "e" * 32
-    shares = np.full((2, len(CATEGORIES)), 1 / len(CATEGORIES))
+def test_many_are_columns_until_one_is_looked_at() -> None:
     rows = entries_of(
-        shares, np.array([2, 2]), ["{}", "{}"], bundle="b" * 64, variant="shadow",
-        experiment=name, answered_ids=answered,
+        np.full((5, 15), 1 / 15), np.array([0, 1, 2, 1, 0]), [f'{{"area":{n}}}' for n in range(5)],
+        bundle=BUNDLE, dr_no=[str(n) for n in range(5)],
     )  # fmt: skip
-    assert [(row.variant, row.experiment, row.answered_id) for row in rows] == [
-        ("shadow", name, other) for other in answered
-    ]
-    (plain,) = entries_of(shares[:1], np.array([2]), ["{}"], bundle="b" * 64)
-    assert (plain.experiment, plain.answered_id) == (None, None)
+    assert [row.dr_no for row in rows] == ["0", "1", "2", "3", "4"]
+    assert rows[3] == list(rows)[3]
+    assert rows[-1].level == 0
+    part = rows[1:3]
+    assert isinstance(part, Entries)
+    assert list(part) == list(rows)[1:3]
+    assert rows.flat() == [value for row in rows for value in row]
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="for each prediction"):
+        entries_of(np.full((2, 15), 1 / 15), np.array([0, 1]), ["{}"], bundle=BUNDLE)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,25 @@ def test_a_long_submission_lets_others_in_between(held: Held) -> None:
     assert sum(counts.rows) == 25_001
     assert max(counts.rows) <= 10_000
     assert len(kept(held)) == 25_001
+
+
+def test_who_asks_for_little_goes_before_all_long_ones(held: Held) -> None:
+    order: list[str] = []
+
+    def note(name: str, _: Future[None]) -> None:
+        order.append(name)
+
+    with PredictionLog(held) as log:
+        futures = {"first": log.submit(entries())}
+        assert held.entered.wait(10)
+        for name, rows in (("long", 5_000), ("longer", 6_000), ("short", 1)):
+            futures[name] = log.submit(entries(rows))
+        for name, future in futures.items():
+            future.add_done_callback(partial(note, name))
+        held.let.set()
+        for future in futures.values():
+            future.result(timeout=30)
+    assert order == ["first", "short", "long", "longer"]
 
 
 def test_threads_lose_nothing(database: Database) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 import polars as pl
 
-from crimeguard.domain.errors import DataError
+from crimeguard.domain.errors import CrimeGuardError, DataError
 
 _PROGRAM: Final = Path(__file__).with_name("probe.py")
 _PATIENCE: Final = 120.0  # seconds; a million rows take less than two
@@ -30,6 +30,7 @@ _PATIENCE: Final = 120.0  # seconds; a million rows take less than two
 _MEMORY: Final = 8 << 30
 # After a file of so many bytes it is ended: not all of its memory would be given back.
 _MUCH: Final = 8_000_000
+_READY: Final = b"+"  # what it says when it has started
 _ANSWER: Final = 8  # bytes of an answer
 
 
@@ -128,6 +129,13 @@ class _Probe:
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             self._owner = os.getpid()
+            if _read(self._child, len(_READY)) != _READY:
+                self._end()
+                raise CrimeGuardError(
+                    "The program that reads Parquet and Arrow first does not start.",
+                    why="Nothing was read.", fix="Look for what this system lacks: memory, "
+                    "processes, or a part of the installation.",
+                )  # fmt: skip
         return self._child
 
     def _end(self) -> None:
@@ -135,20 +143,26 @@ class _Probe:
         if child is None or self._owner != os.getpid():
             return
         child.kill()
-        with contextlib.suppress(BrokenPipeError):
-            child.communicate()
+        child.wait()
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            with contextlib.suppress(BrokenPipeError):  # what it never read
+                pipe.close()
 
 
 def _exchange(child: subprocess.Popen[bytes], head: bytes, content: bytes) -> bytes:
-    assert child.stdin is not None  # noqa: S101 -- both are pipes
-    assert child.stdout is not None  # noqa: S101
+    assert child.stdin is not None  # noqa: S101 -- it is a pipe
     try:
         for part in (head, content):
             child.stdin.write(part)
         child.stdin.flush()
-        return child.stdout.read(_ANSWER)
     except BrokenPipeError:
         return b""
+    return _read(child, _ANSWER)
+
+
+def _read(child: subprocess.Popen[bytes], size: int) -> bytes:
+    assert child.stdout is not None  # noqa: S101 -- it is a pipe
+    return child.stdout.read(size)
 
 
 _probe: Final = _Probe()

@@ -1,14 +1,16 @@
 """The child process that reads columnar files first; `ingest.columnar` starts it by its path.
 
-It takes requests on its standard input until that ends: one byte for the kind of file, the
-most rows to read and the length of the content (eight bytes each, little-endian), then the
-content. It answers each with eight bytes: the rows, or -1 for what cannot be read.
+It says that it has started, then takes requests on its standard input until that ends or
+nothing comes for a minute: one byte for the kind of file, the most rows to read and the
+length of the content (eight bytes each, little-endian), then the content. It answers each
+with eight bytes: the rows, or -1 for what cannot be read.
 
 It imports nothing of ours, so that it starts as quickly as Polars does.
 """
 
 import io
 import resource
+import select
 import signal
 import sys
 from typing import Final
@@ -16,7 +18,9 @@ from typing import Final
 import polars as pl
 
 HEAD: Final = 17
+READY: Final = b"+"
 UNREADABLE: Final = -1
+_IDLE: Final = 60.0  # seconds; its memory is worth more than the start of another
 
 
 def main() -> None:
@@ -27,7 +31,9 @@ def main() -> None:
     # Who presses Ctrl-C means the server, which answers what it has begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    while len(head := requests.read(HEAD)) == HEAD:
+    answers.write(READY)
+    answers.flush()
+    while select.select([requests], [], [], _IDLE)[0] and len(head := requests.read(HEAD)) == HEAD:
         most_rows, size = int.from_bytes(head[1:9], "little"), int.from_bytes(head[9:], "little")
         rows = read(head[:1], requests.read(size), most_rows)
         answers.write(rows.to_bytes(8, "little", signed=True))

@@ -26,6 +26,7 @@ from crimeguard.records.insert import insert
 log = logging.getLogger(__name__)
 
 _GROUP: Final = 4_096  # rows of one transaction; a long batch lets others in between
+_FEW: Final = 64  # rows of a submission that goes before longer ones
 _MOST_WAITING: Final = 1_000_000  # rows
 
 
@@ -83,7 +84,8 @@ class PredictionLog:
         self.observer: Observer = _Nobody()
         self._database = database
         self._most_waiting = most_waiting
-        self._submissions: deque[_Submission] = deque()
+        self._few: deque[_Submission] = deque()
+        self._many: deque[_Submission] = deque()
         # Those that are being written as well, the oldest first.
         self._unsettled: dict[int, _Submission] = {}
         self._waiting = 0
@@ -143,7 +145,7 @@ class PredictionLog:
                 why = "The server is ending." if self._closing else "Too many rows wait."
                 submission.future.set_exception(_refusal(why))
             elif entries:
-                self._submissions.append(submission)
+                self._queue_of(submission).append(submission)
                 self._unsettled[id(submission)] = submission
                 self._waiting += len(entries)
                 self._change.notify()
@@ -163,14 +165,13 @@ class PredictionLog:
     def _gather(self) -> list[tuple[_Submission, Sequence[Entry]]]:
         """Wait for rows and return those of the next transaction; none at the end.
 
-        Who asked for little goes first: the rest of a long submission comes behind those
-        that arrived meanwhile.
+        Who asked for little goes first; long submissions take turns at what room they leave.
         """
         group: list[tuple[_Submission, Sequence[Entry]]] = []
         with self._change:
             while not group:
-                self._change.wait_for(lambda: self._submissions or self._closing)
-                if not self._submissions:
+                self._change.wait_for(lambda: self._few or self._many or self._closing)
+                if not (self._few or self._many):
                     break
                 group = self._take()
         return group
@@ -179,8 +180,8 @@ class PredictionLog:
         group: list[tuple[_Submission, Sequence[Entry]]] = []
         unfinished: list[_Submission] = []
         room = _GROUP
-        while self._submissions and room:
-            item = self._submissions.popleft()
+        while room and (queue := self._few or self._many):
+            item = queue.popleft()
             if not item.written and not item.future.set_running_or_notify_cancel():
                 self._waiting -= len(item.entries)
                 del self._unsettled[id(item)]
@@ -190,8 +191,11 @@ class PredictionLog:
             group.append((item, rows))
             if item.written + len(rows) < len(item.entries):
                 unfinished.append(item)
-        self._submissions.extend(unfinished)
+        self._many.extend(unfinished)
         return group
+
+    def _queue_of(self, item: _Submission) -> deque[_Submission]:
+        return self._few if len(item.entries) <= _FEW else self._many
 
     def _write(self, group: list[tuple[_Submission, Sequence[Entry]]]) -> None:
         error = self._commit([rows for _, rows in group])
@@ -242,8 +246,9 @@ class PredictionLog:
             for item in items:
                 if self._unsettled.pop(id(item), None) is not None:
                     self._waiting -= len(item.entries) - item.written
-                if item in self._submissions:
-                    self._submissions.remove(item)
+                for queue in (self._few, self._many):
+                    if item in queue:
+                        queue.remove(item)
         for item in items:
             if not item.future.done():
                 item.future.set_exception(error)

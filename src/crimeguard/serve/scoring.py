@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import polars as pl
 
-from crimeguard.cores import cores
+from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.errors import UsageError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.ingest.writer import replacing
+from crimeguard.serve.chunks import in_chunks
 from crimeguard.serve.table import prediction_table
 from crimeguard.train.model import Model
-
-ROWS: Final = 8_192  # a step of the progress bar, and a unit of parallel work
 
 
 def score_rows(
     model: Model, columns: Columns, on_rows: Callable[[int], None] = lambda _: None
 ) -> Floats:
     """Return probabilities of shape (n, 15); chunks on all cores, one thread each."""
-    starts = range(0, len(columns), ROWS)
+    shares = np.empty((len(columns), len(CATEGORIES)))
 
-    def chunk(start: int) -> Floats:
-        return model.probabilities(columns.rows(start, min(start + ROWS, len(columns))))
+    def chunk(start: int, stop: int) -> None:
+        shares[start:stop] = model.probabilities(columns.rows(start, stop))
 
-    parts = []
-    with ThreadPoolExecutor(cores()) as pool:
-        for part in pool.map(chunk, starts):
-            parts.append(part)
-            on_rows(len(part))
-    return np.concatenate(parts)
+    for start, stop, _ in in_chunks(len(columns), chunk):
+        on_rows(stop - start)
+    return shares
 
 
 def prediction_frame(
