@@ -17,6 +17,7 @@ PUBLISHED = [
     "1400 N  MAIN                         ST", "00 GATEWAY PLZ", "10200    SANTA MONICA  BL",
     "6TH                          ST", "W AVENUE 26", "TERRACE 49", "BERTH 181", "10FWY",
     "405 FREEWAY", "S 5FWY", "Z0MBAR", "700 S AVENUE 57", "MULHOLLAND", "", "   ",
+    "caf\u00e9\u2028 'x', y",
 ]  # fmt: skip
 PIECES = st.sampled_from(
     ["1432", "1432A", "1432-36", "1/2", "#5", "APT", "5", "B", "N", "Main", "ST", "AVENUE", "26",
@@ -63,6 +64,8 @@ def test_an_exact_address_becomes_its_block(address: str, block: str) -> None:
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES).map(" ".join), st.lists(PIECES).map("".join)))
 @example("AVENUE 26 26 26")
+@example("5 ,")
+@example(",")
 def test_no_digits_are_left_but_of_blocks_and_names(address: str) -> None:
     block = to_block(address)
     assert to_block(block) == block
@@ -137,3 +140,17 @@ def test_real_published_rows_are_left_bit_for_bit(realdata: Path, name: str) -> 
         expected = {("110", "100"), ("202", "200")} if name == "la_2023q1" else set()
         assert set(finer) == expected
         assert len(finer) == len(expected)
+
+
+def test_an_incident_is_no_finer_whichever_way_it_comes() -> None:
+    from crimeguard.domain.incident import Incident
+    from crimeguard.ingest.frame import canonical
+
+    fine = {"DATE OCC": "03/10/2023", "AREA": "1", "LOCATION": "1432 MAIN ST #5",
+            "Cross Street": "12 2ND ST", "LAT": "34.052234", "LON": "-118.243683"}  # fmt: skip
+    coarse = {"location": "1400 MAIN ST", "cross_street": "00 2ND ST",
+              "lat": 34.0522, "lon": -118.2437}  # fmt: skip
+    incident = Incident.from_record(fine)
+    assert {name: getattr(incident, name) for name in coarse} == coarse
+    (row,) = canonical(pl.DataFrame([fine])).require_clean("it").rows(named=True)
+    assert {name: row[name] for name in coarse} == coarse

@@ -121,7 +121,7 @@ def test_of_an_exception_kinds_and_places_are_written_and_no_words(
 ) -> None:
     def broken() -> None:
         try:
-            _ = {}[MARK]
+            dict[str, str]()[MARK]
         except KeyError as error:
             raise RuntimeError(f"no {MARK}") from error
 
@@ -238,7 +238,7 @@ def test_requests_that_go_well_have_no_line_and_others_have() -> None:
 def test_a_crowd_of_refusals_is_told_in_few_lines_and_hides_no_fault() -> None:
     now = [0.0]
     requests = Requests(clock=lambda: now[0])
-    facts = {"route": "/predict", "method": "POST", "seconds": 0.0}
+    facts: dict[str, Any] = {"route": "/predict", "method": "POST", "seconds": 0.0}
     with Written(JsonLines()) as written:
         for _ in range(1_000):
             requests.tell(STATE, status=401, **facts)

@@ -44,6 +44,7 @@ def families(settings: Settings, slot: Slot, database: Database) -> Iterator[lis
         app.state.service.verdicts.look()
         app.state.service.evidence.look()
         client.post("/predict", json=NAMES_EXAMPLE)
+        app.state.service.metrics.held_up("console")
         yield list(text_string_to_metric_families(client.get("/metrics").text))
         app.state.service.close()
 

@@ -78,6 +78,31 @@ def test_what_was_sent_is_kept_word_for_word_but_for_blanks(
     ]
 
 
+def test_no_place_is_in_the_log_that_is_finer_than_published(
+    asking: Client, database: Database
+) -> None:
+    fine = {"DATE OCC": "03/10/2023", "AREA": "12", "LOCATION": "1432 N MAIN ST APT 5",
+            "Cross Street": "77 2ND ST", "LAT": "34.052234", "LON": "-118.243683"}  # fmt: skip
+    table = ",".join(fine) + "\n" + ",".join(fine.values()) + "\n"
+    tensor = {"name": "incident", "shape": [1], "datatype": "BYTES", "data": [json.dumps(fine)]}
+    answers = [
+        asking.post("/predict", json=fine),
+        asking.post("/predict", json={**fine, "LAT": 34.052234, "LON": -118.243683}),
+        asking.post("/predict/batch", json=[fine]),
+        asking.post("/predict/batch", content=table, headers={"Content-Type": "text/csv"}),
+        asking.post("/v2/models/crimeguard/infer", json={"inputs": [tensor]}),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    logged = inputs(database)
+    assert len(logged) == 5
+    for text in logged:
+        assert "1400 N MAIN ST" in text
+        assert "00 2ND ST" in text
+        assert "34.0522" in text
+        for finer in ("1432", "APT", "77", "34.05223", "118.24368"):
+            assert finer not in text
+
+
 def test_a_list_is_in_the_log_as_it_was_asked(asking: Client, database: Database) -> None:
     records = [{**NAMES_EXAMPLE, "area": area, "dr_no": f"{area}.0"} for area in range(1, 22)]
     answer = asking.post("/predict/batch", json=records).json()

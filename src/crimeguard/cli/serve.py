@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,9 @@ def serve(
     )
 
     def tell(address: str) -> None:
+        if settings.log_format == "json":
+            logging.getLogger("crimeguard.serve").info("CrimeGuard answers at %s", address)
+            return
         console.print(f"CrimeGuard answers at {address} (documentation: {address}/docs).",
                       soft_wrap=True)  # fmt: skip
 

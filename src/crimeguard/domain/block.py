@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-PER_DEGREE: Final = 10_000
+_PER_DEGREE: Final = 10_000
 # Digits that belong to the name of a street: '6TH', 'AVENUE 26', '405 FREEWAY', and a zero
 # that was typed for the letter.
 _NUMBERED: Final = r"(?:AVENUE|AVE|TERRACE)\s+[0-9]{1,2}|BERTH\s+[0-9]{1,3}"
@@ -23,15 +23,12 @@ _NAME: Final = (
     r"|[0-9]{1,3}\s*(?:FWY|FREEWAY)"
     r"|[A-Z]+(?:0[A-Z]+)?)"
 )
-# Free of look-around, so that the engine behind Polars reads it in the same way.
-PUBLISHED: Final = rf"(?i)\s*(?:(?:[0-9]{{0,3}}00\s+)?{_NAME}(?:\s+{_NAME})*)?\s*"
 _UNITS: Final = frozenset({
     "APT", "APARTMENT", "UNIT", "STE", "SUITE", "RM", "ROOM", "BLDG", "BUILDING", "FL", "FLOOR",
     "SPC", "PENTHOUSE",
 })  # fmt: skip
-UNIT: Final = rf"(?i)\b(?:{'|'.join(sorted(_UNITS))})\b|#"
-_published = re.compile(PUBLISHED)
-_unit = re.compile(UNIT)
+_published = re.compile(rf"\s*(?:(?:[0-9]{{0,3}}00\s+)?{_NAME}(?:\s+{_NAME})*)?\s*", re.IGNORECASE)
+_unit = re.compile(rf"\b(?:{'|'.join(sorted(_UNITS))})\b|#", re.IGNORECASE)
 _kept = re.compile(r"[0-9]{1,3}(?:ST|ND|RD|TH|FWY)|[A-Z]+0[A-Z]+", re.IGNORECASE)
 _numbered = re.compile(_NUMBERED, re.IGNORECASE)
 _freeway = re.compile("FWY|FREEWAY", re.IGNORECASE)
@@ -41,43 +38,33 @@ _gap = re.compile(r"[\s,;/]+")
 _on_grid = re.compile(r"\s*[+-]?[0-9]+(?:\.[0-9]{0,4})?\s*")
 
 # Both spellings of the fields of a place, as a record may have them.
-ADDRESSES: Final = ("LOCATION", "location", "Cross Street", "cross_street")
-DEGREES: Final = ("LAT", "lat", "LON", "lon")
+_ADDRESSES: Final = ("LOCATION", "location", "Cross Street", "cross_street")
+_DEGREES: Final = ("LAT", "lat", "LON", "lon")
 
 
 def round_degrees(value: float) -> float:
     """Put degrees on the portal's grid of four decimals; what lies on it stays the same number.
 
-    Halves go up, by the same operations as in a vectorised form: every path gets one value.
+    Halves go up.
     """
-    scaled = value * PER_DEGREE
-    return math.floor(scaled + 0.5) / PER_DEGREE if math.isfinite(scaled) else value
+    scaled = value * _PER_DEGREE
+    return math.floor(scaled + 0.5) / _PER_DEGREE if math.isfinite(scaled) else value
 
 
 def to_block(address: str) -> str:
     """Reduce an address to its hundred block: '1432 1/2 N Main St #5' is '1400 N Main St'.
 
-    What has the published form comes back as it is, its padding too. Of anything else the
-    house number is made a hundred block, and what stands behind a unit, or behind the
-    street with a number in it, is left out. The result has no digits but those of a
-    block and of streets' names. Numbers in words are not recognised.
+    What has the published form comes back as it is, its padding too, and so does what has
+    neither a digit nor a unit. Of anything else the house number is made a hundred block, and
+    what stands behind a unit, or behind the street with a number in it, is left out. The
+    result has no digits but those of a block and of streets' names. Numbers in words are not
+    recognised.
     """
     if _UNITS.isdisjoint(address.upper().split()) and _published.fullmatch(address):
         return address
-    tokens = _gap.split(_plain(address).strip())
-    number = ""
-    street: list[str] = []
-    for token, before, after in _neighbours(tokens):
-        if _unit.match(token):
-            if street:
-                break
-        elif not any(map(str.isdigit, token)) or _is_name(token, before, after):
-            street.append(token)
-        elif street:
-            break
-        elif not number:
-            number = _hundred(token) if not _unit.match(before) else ""
-    return " ".join([number, *street] if number else street)
+    if not (any(map(str.isnumeric, address)) or _unit.search(address)):
+        return address
+    return _reduced([token for token in _gap.split(_plain(address)) if token])
 
 
 def coarsened(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,19 +74,18 @@ def coarsened(record: Mapping[str, Any]) -> Mapping[str, Any]:
     cannot be read are left blank, for they could not be rounded.
     """
     changed: dict[str, Any] = {}
-    for name in ADDRESSES:
+    for name in _ADDRESSES:
         value = record.get(name)
         if value is not None and (block := to_block(text := str(value))) != text:
             changed[name] = block
-    for name in DEGREES:
+    for name in _DEGREES:
         value = record.get(name)
-        if value is not None and (rounded := coarse_degrees(value)) != value:
+        if value is not None and (rounded := _coarse_degrees(value)) != value:
             changed[name] = rounded
     return {**record, **changed} if changed else record
 
 
-def coarse_degrees(value: Any) -> Any:
-    """Round degrees in whatever form a record has them; '' for text that is no number."""
+def _coarse_degrees(value: Any) -> Any:
     if isinstance(value, float):
         return round_degrees(value)
     if isinstance(value, int) or _on_grid.fullmatch(text := str(value)):
@@ -119,8 +105,23 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in letters if letter.isascii() or not letter.isnumeric())
 
 
+def _reduced(tokens: list[str]) -> str:
+    number = ""
+    street: list[str] = []
+    for token, before, after in _neighbours(tokens):
+        is_unit = _unit.match(token) is not None
+        has_digits = any(map(str.isdigit, token)) and not _is_name(token, before, after)
+        if not (is_unit or has_digits):
+            street.append(token)
+        elif street:
+            break
+        elif not (number or is_unit or _unit.match(before)):
+            number = _hundred(token)
+    return " ".join([number, *street] if number else street)
+
+
 def _neighbours(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
-    return zip(tokens, ["", *tokens[:-1]], [*tokens[1:], ""], strict=True)
+    return zip(tokens, ["", *tokens], [*tokens[1:], ""], strict=False)
 
 
 def _is_name(token: str, before: str, after: str) -> bool:

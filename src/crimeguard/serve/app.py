@@ -102,7 +102,7 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(Measured, metrics=metrics), Middleware(Envelope, leaving=service.leaving),
-            *([] if keys is None else [
+            *([Middleware(guard.OwnHost, own=settings.host)] if keys is None else [
                 Middleware(guard.Guard, keys=keys, limits=limits_of(settings),
                            held_up=metrics.held_up, denied=audit.denied)
             ]),

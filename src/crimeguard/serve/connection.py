@@ -41,6 +41,7 @@ _SINGLE: Final = "/predict"
 _HEADER_SECONDS: Final = 10.0
 _HASTE: Final = 2.0  # seconds for the header of one who comes when all places are taken
 _MOST_HEADER: Final = 65_536  # bytes
+_MOST_FIELDS: Final = 128  # of a header
 _LEAST_READ: Final = 16_384  # bytes of an answer in the time that a client has
 _SPARE: Final = 64  # connections beyond the allowed ones, for probes
 _Receive = Callable[[], Awaitable[Any]]
@@ -86,6 +87,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._bounds = bounds
         self._beyond = False
         self._began: float | None = None  # of a message that has not come to its end
+        self._bulky = False  # whether what was received last may hold too large a header
         self._header = 0  # bytes of it, while its header has not
         self._timed: RequestResponseCycle | None = None
         # Since when the client has read next to nothing, and what waited for it then.
@@ -114,6 +116,11 @@ class BoundedConnection(HttpToolsProtocol):
         self._began, self._header = time.monotonic(), 0
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        """Go on; fields behind the body are no headers, which a proxy in front has not seen."""
+        super().on_headers_complete()
+        self.headers = []
+
     def on_message_complete(self) -> None:
         """Note that it has come to its end."""
         self._began = None
@@ -122,6 +129,7 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on; a message that is not complete now has to be by a certain time."""
         before = self._began
+        self._bulky = len(data) > _MOST_HEADER
         super().data_received(data)
         if self._began is not None:
             # Of data in which it began, other messages may have the most.
@@ -170,8 +178,7 @@ class BoundedConnection(HttpToolsProtocol):
         if not self._in_body:
             self._header += size
             if self._header > _MOST_HEADER:
-                self._say(Problem(HEADER_TOO_LARGE, "The header of the request is larger than the "
-                                  f"{_MOST_HEADER:,} bytes that are accepted."))  # fmt: skip
+                self._say(_large_header())
             return
         cycle = self.cycle
         if cycle.more_body and cycle is not self._timed:
@@ -200,6 +207,11 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _refusal(self, cycle: RequestResponseCycle) -> Problem | None:
         path = str(cycle.scope["path"])
+        headers = list(cycle.scope["headers"])
+        # A header that came in one piece has not been weighed yet.
+        if len(headers) > _MOST_FIELDS or (self._bulky and _size(headers) > _MOST_HEADER):
+            cycle.keep_alive = False
+            return _large_header()
         if path in PROBES:
             cycle.keep_alive = cycle.keep_alive and not self._beyond
             return None
@@ -229,6 +241,15 @@ class BoundedConnection(HttpToolsProtocol):
         head = "\r\n".join(lines).encode("ascii")
         date = b"".join(b"\r\n%s: %s" % pair for pair in self.server_state.default_headers)
         return b"%s%s\r\n\r\n%s" % (head, date, body)
+
+
+def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
+
+
+def _large_header() -> Problem:
+    text = f"It may have {_MOST_HEADER:,} bytes and {_MOST_FIELDS} fields."
+    return Problem(HEADER_TOO_LARGE, f"The header of the request is too large. {text}")
 
 
 def close_the_late(connections: Iterable[Any]) -> None:

@@ -9,6 +9,7 @@ address, is a proxy's for all of them, or theirs to change.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,9 +23,18 @@ from starlette.types import Scope as Connection
 
 from crimeguard.serve.keys import Key, KeyRing, Scope
 from crimeguard.serve.limits import Limits
-from crimeguard.serve.problem import NO_KEY, TOO_MANY, WRONG_SCOPE, Problem, answer
+from crimeguard.serve.problem import (
+    NO_KEY,
+    TOO_MANY,
+    WRONG_HOST,
+    WRONG_SCOPE,
+    Problem,
+    answer,
+)
 
 HEADER: Final = "X-API-Key"
+_PORT: Final = re.compile(r":[0-9]*\Z")
+_ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\]", re.ASCII)
 _REALM: Final = 'Bearer realm="crimeguard"'
 
 # What each route needs; None is open. Probes and Prometheus have no keys, and the
@@ -127,6 +137,36 @@ class Guard:
             self._held_up(key.name)
             raise Problem(TOO_MANY, f"The key {key.name!r} has used up its requests for now.",
                           headers={"Retry-After": str(math.ceil(wait))})  # fmt: skip
+
+
+class OwnHost:
+    """ASGI middleware for an API without keys: answers nobody who takes it for another site.
+
+    A page of evil.example whose name is made to lead to 127.0.0.1 (DNS rebinding) would be
+    let in by the browser, for which it is of our origin; what it cannot do is to send
+    another `Host`. Addresses and names without a dot are nobody's sites.
+    """
+
+    def __init__(self, app: ASGIApp, own: str) -> None:
+        self._app = app
+        self._own = own.lower()
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 421."""
+        if scope["type"] == "http":
+            for name, value in scope["headers"]:
+                if name == b"host" and not self._is_own(value.decode("latin-1")):
+                    problem = Problem(WRONG_HOST, "Ask for localhost, or use API keys.")
+                    await answer(Request(scope), problem)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+    def _is_own(self, host: str) -> bool:
+        name = _PORT.sub("", host.lower()).rstrip(".")
+        return (
+            "." not in name or name == self._own or name.endswith(".localhost")
+            or _ADDRESS.fullmatch(name) is not None
+        )  # fmt: skip
 
 
 def route_of(path: str) -> str | None:

@@ -66,6 +66,11 @@ WRONG_SCOPE: Final = Kind(
     "wrong-scope", 403, "The API key may not do this",
     "The key is accepted here, but lacks the scope that this path needs.",
 )  # fmt: skip
+WRONG_HOST: Final = Kind(
+    "wrong-host", 421, "The request is not for this server",
+    "Without API keys only names of this machine are answered: another site's name can be made "
+    "to lead here, and its pages would then be taken for ours.",
+)  # fmt: skip
 NOT_FOUND: Final = Kind(
     "not-found", 404, "There is nothing here", "No such path; /docs lists the paths there are."
 )
@@ -160,8 +165,8 @@ TOO_LATE: Final = Kind(
 KINDS: Final = (
     NOT_HTTP, NOT_JSON, BAD_FORM, NO_KEY, WRONG_SCOPE, NOT_FOUND, WRONG_METHOD, NOT_ACCEPTABLE,
     TOO_SLOW, CONFLICT, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, BAD_TENSOR, BAD_FILE, BAD_QUERY,
-    BAD_LABEL, BAD_EXPERIMENT, NO_PREDICTION, TOO_MANY, HEADER_TOO_LARGE, BROKEN, NO_MODEL, BUSY,
-    LEAVING, NO_LOG, NO_REGISTRY, TOO_LATE,
+    BAD_LABEL, BAD_EXPERIMENT, NO_PREDICTION, WRONG_HOST, TOO_MANY, HEADER_TOO_LARGE, BROKEN,
+    NO_MODEL, BUSY, LEAVING, NO_LOG, NO_REGISTRY, TOO_LATE,
 )  # fmt: skip
 
 
@@ -214,7 +219,7 @@ def flaw_of(bad: BadValue, *prefix: str | int) -> Flaw:
 def answer(request: Request, problem: Problem) -> Response:
     """Write a problem as a response to `request`."""
     identifier = getattr(request.state, "request_id", "")
-    content = orjson.dumps(document(problem, request.url.path, identifier))
+    content = orjson.dumps(document(problem, request.scope["path"], identifier))
     return Response(content, problem.kind.status, problem.headers, MEDIA_TYPE)
 
 

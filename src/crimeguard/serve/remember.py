@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from crimeguard.domain.block import coarsened
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.errors import RecordsError
 from crimeguard.domain.prediction import Prediction
@@ -20,8 +21,8 @@ PATIENCE: Final = 15.0  # seconds; a database that hangs must not hold its calle
 
 
 def as_received(record: Mapping[str, Any]) -> str:
-    """Write an incident as it was sent, on one line and without blanks."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    """Write an incident as it was sent, but no finer a place, on one line and without blanks."""
+    return json.dumps(coarsened(record), ensure_ascii=False, separators=(",", ":"))
 
 
 def single_entry(
