@@ -1,6 +1,6 @@
 """The API keeps what its OpenAPI document says, for requests that nobody thought of.
 
-A longer run by hand: see docs/benchmarks.md.
+A longer run: docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.faults.served import served
 
 CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
 PHASES: Final = ("examples", "coverage", "fuzzing", "stateful")
-EXAMPLES: Final = os.environ.get("SCHEMATHESIS_EXAMPLES", "15")  # of each operation
+EXAMPLES: Final = os.environ.get("SCHEMATHESIS_EXAMPLES", "8")  # of each operation
 SEED: Final = os.environ.get("SCHEMATHESIS_SEED", "5")
 
 
@@ -42,6 +42,12 @@ def run(address: str, folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
+def wait_for_registry(address: str, headers: dict[str, str]) -> None:
+    """Let MLflow be imported and make its tables, which takes longer than a check lets it."""
+    body = {"mode": "shadow", "version": "1"}
+    httpx.post(f"{address}/experiment", json=body, headers=headers, timeout=180)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [False, True], ids=["without keys", "with keys"])
 def test_every_operation_is_as_described(
@@ -56,6 +62,7 @@ def test_every_operation_is_as_described(
         options = ["--header", f"X-API-Key: {secret}"]
     with served(tiny_bundle, Settings(home=tmp_path / "home")) as api:
         document = httpx.get(f"{api.address}/openapi.json").json()
+        wait_for_registry(api.address, dict(option.split(": ") for option in options[1:]))
         report = run(api.address, tmp_path, *options)
     operations = sum(len(methods) for methods in document["paths"].values())
     assert report["operations"]["tested"] == report["operations"]["total"] == operations
@@ -65,6 +72,6 @@ def test_every_operation_is_as_described(
     assert report["test_cases"]["generated"] > 30 * operations
     assert report["test_cases"]["with_failures"] == 0
     # A refusal is fine by the configuration; that all of them are refused would not be.
-    for operation in ("POST /predict", "POST /predict/batch", "POST /labels"):
-        assert sum(phase["valid"] for phase in report["valid_rates"][operation].values()) > 0
+    for operation in ("POST /predict", "POST /predict/batch", "POST /v2/models/crimeguard/infer"):
+        assert sum(phase["accepted"] for phase in report["valid_rates"][operation].values())
     assert "Traceback" not in api.errors

@@ -146,7 +146,8 @@ def _outputs(given: Any, flaws: list[Flaw]) -> tuple[str, ...]:
     for place, name in enumerate(names):
         if name not in _NAMES or name in names[:place]:
             text = f"must be one of {', '.join(_NAMES)}, each once."
-            flaws.append(Flaw(pointer("outputs", place, "name"), text))
+            at = ("name",) if isinstance(given[place], dict) else ()
+            flaws.append(Flaw(pointer("outputs", place, *at), text))
         elif isinstance(given[place], dict):
             flaws += [Flaw(pointer("outputs", place, *at), detail)
                       for at, detail in _wrong_members(given[place], _CHOICE)]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Our API beside others, on the same model, machine and load."""
