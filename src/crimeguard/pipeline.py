@@ -40,6 +40,7 @@ from crimeguard.validate.report import Report
 from crimeguard.validate.run import validate_reading
 
 if TYPE_CHECKING:
+    from crimeguard.registry.signature import SigningKey
     from crimeguard.registry.store import Registry
 
 # A name, how many steps of it are done, and of how many.
@@ -127,11 +128,13 @@ def train(
     train_until: dt.date | None = None,
     test_until: dt.date | None = None,
     mix: Floats | None = None,
+    signing: SigningKey | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Fit on the older incidents of a snapshot, score on the newer, write bundle and report.
 
     `mix` are the shares of the categories, shape (15,), where they are known to have changed.
+    `signing` signs the bundle.
     """
     refuse_forbidden(INCIDENT_FIELDS)
     split = split_by_time(snapshot.frame(), params.split, train_until, test_until)
@@ -159,6 +162,8 @@ def train(
         model, home / "bundles", card=card, golden=golden_answers(model),
         reference=_reference(model, split, params),
     )  # fmt: skip
+    if signing is not None:
+        signing.sign(bundle.path)
     checks = run_checks(evaluation, params.checks)
     reports = home / "reports" / bundle.version
     _write_reports(reports, evaluation, checks, snapshot, split, bundle)

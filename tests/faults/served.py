@@ -26,13 +26,22 @@ _FEWEST: Final = 20  # answers before a kill, so that there is something to lose
 
 
 class Served:
-    """`crimeguard serve` on a free port; `errors` is what it has said so far."""
+    """`crimeguard serve` on a free port; `errors` is what it has said so far.
 
-    def __init__(self, bundle: Path, settings: Settings) -> None:
+    Without a bundle it follows a registry. Another `program` than the real one takes no
+    options. It is waited for until it is `ready`.
+    """
+
+    def __init__(
+        self, bundle: Path | None, settings: Settings, *, program: str = "", ready: bool = True
+    ) -> None:
+        words = [program] if program else ["crimeguard", "serve", "--port", "0"]
+        if bundle is not None:
+            words += ["--bundle", str(bundle)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "crimeguard", "serve", "--bundle", str(bundle), "--port", "0"],
-            cwd=ROOT, env=environment(settings), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", *words],
+            cwd=ROOT, env=environment(settings), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.errors = ""
         self._listening = threading.Event()
@@ -42,10 +51,16 @@ class Served:
         if not self._listening.wait(60) or not self.address:
             self.end()
             raise AssertionError(self.errors)
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until it may be asked; it is ended if that does not come about."""
         end = time.monotonic() + 60
         while not self._ready():
-            assert time.monotonic() < end, self.errors
-            assert self.process.poll() is None, self.errors
+            if time.monotonic() > end or self.process.poll() is not None:
+                self.end()
+                raise AssertionError(self.errors)
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -81,9 +96,11 @@ class Served:
 
 
 @contextmanager
-def served(bundle: Path, settings: Settings) -> Iterator[Served]:
+def served(
+    bundle: Path | None, settings: Settings, *, program: str = "", ready: bool = True
+) -> Iterator[Served]:
     """Run the API while the block runs."""
-    running = Served(bundle, settings)
+    running = Served(bundle, settings, program=program, ready=ready)
     try:
         yield running
     finally:

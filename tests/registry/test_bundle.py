@@ -17,6 +17,7 @@ from crimeguard.features.columns import Columns
 from crimeguard.pipeline import Trained
 from crimeguard.registry import bundle as module
 from crimeguard.registry.bundle import FILES, MANIFEST, Bundle, verify, write_bundle
+from crimeguard.registry.folder import read_plain
 
 
 @pytest.fixture

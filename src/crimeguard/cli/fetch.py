@@ -13,6 +13,7 @@ from crimeguard.domain.errors import CrimeGuardError, UsageError
 
 if TYPE_CHECKING:
     from crimeguard.registry.bundle import Bundle
+    from crimeguard.registry.signature import Signers
     from crimeguard.registry.store import Registry
 
 
@@ -29,14 +30,17 @@ def fetch(
       crimeguard fetch --out bundle
       crimeguard fetch --out bundle --version 3
 
-    It is verified before it gets its name. Who serves the folder takes the new one at the
+    It is verified before it gets its name, its signature too if CRIMEGUARD_BUNDLE_PUBLIC_KEYS
+    says whose. Who serves the folder takes the new one at the
     next start.
     """
+    from crimeguard.registry.signature import trusted
     from crimeguard.registry.store import open_registry
     from crimeguard.settings import Settings
 
     _require_replaceable(out)
-    bundle = _replaced(open_registry(Settings.load()), version, out)
+    settings = Settings.load()
+    bundle = _replaced(open_registry(settings), version, out, trusted(settings))
     if as_json:
         emit({"bundle": str(out), "sha256": bundle.sha256, "bytes": bundle.size})
     else:
@@ -55,8 +59,10 @@ def _require_replaceable(out: Path) -> None:
                          fix="Name another folder with --out.")  # fmt: skip
 
 
-def _replaced(registry: Registry, version: str | None, out: Path) -> Bundle:
-    from crimeguard.registry.bundle import Bundle
+def _replaced(
+    registry: Registry, version: str | None, out: Path, signers: Signers | None
+) -> Bundle:
+    from crimeguard.registry.golden import load_checked
     from crimeguard.registry.store import PRODUCTION
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +72,7 @@ def _replaced(registry: Registry, version: str | None, out: Path) -> Bundle:
         if found is None:
             raise CrimeGuardError("There is nothing to fetch.", why="No model is in production.",
                                   fix="Run `crimeguard train` first.")  # fmt: skip
-        loaded = Bundle.load(found)
+        loaded = load_checked(found, signers)
         _open_to_all(found)
         if out.exists():
             out.rename(Path(work) / "old")

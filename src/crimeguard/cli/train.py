@@ -72,7 +72,9 @@ def run(
     from crimeguard.pipeline import train as fit
     from crimeguard.registry import life
     from crimeguard.registry.judging import Actor, HeldOut
+    from crimeguard.registry.signature import signing_key
 
+    signing = signing_key(settings)
     with progress(quiet=quiet) as bars:
         task = bars.add_task("starting", total=None)
 
@@ -82,7 +84,7 @@ def run(
         prepared = prepare(data, settings.home, drop_bad=drop_bad, progress=show)
         trained = fit(
             prepared.snapshot, params, settings.home,
-            train_until=train_until, test_until=test_until, progress=show,
+            train_until=train_until, test_until=test_until, signing=signing, progress=show,
         )  # fmt: skip
         # What cannot be read or learnt from leaves neither registry nor records behind.
         with opened(settings, params) as (court, _):

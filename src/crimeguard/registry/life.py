@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from crimeguard.domain.errors import GateRefusedError, RegistryError
 from crimeguard.evaluate.gates import Judgement
 from crimeguard.records.ledger import Ledger, LedgerEntry
-from crimeguard.registry.golden import load_checked
 from crimeguard.registry.judging import Actor, Court
 from crimeguard.registry.store import PRODUCTION, STAGING, Registry
 
@@ -75,7 +74,7 @@ def rollback(court: Court, actor: Actor, to: str | None = None) -> Change:
     been in production. RegistryError if there is nothing to go back to.
     """
     number = to or _previous(court)
-    load_checked(court.registry.fetch_version(number, into=court.bundles))
+    court.load(number)
     if number not in _stood(changes(court.ledger)):
         raise RegistryError(f"Version {number} has never been in production.",
                             fix="Use `crimeguard promote`, which asks the gates.")  # fmt: skip

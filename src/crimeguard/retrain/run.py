@@ -19,6 +19,7 @@ from crimeguard.records.database import Database
 from crimeguard.registry import life
 from crimeguard.registry.bundle import Bundle
 from crimeguard.registry.judging import Actor, Court, HeldOut
+from crimeguard.registry.signature import signing_key
 from crimeguard.registry.store import PRODUCTION
 from crimeguard.retrain.data import Material, changed_mix, gather, train_until
 from crimeguard.retrain.lock import LockedError, retraining_lock
@@ -130,6 +131,7 @@ class Retraining:
 
     def _train(self, champion: Bundle, material: Material, decision: Decision) -> Outcome:
         court, actor = self.court, Actor(POLICY, " ".join(decision.reasons), decision.id)
+        signing = signing_key(court.settings)
         frame = material.frame()
         known = _trained_until(champion)
         until = train_until(frame, known, court.params, material.first_newer_than(known))
@@ -138,7 +140,7 @@ class Retraining:
         mix = changed_mix(frame, champion, until, court.params)
         trained = pipeline.train(
             snapshot, court.params, court.settings.home, train_until=until, mix=mix,
-            progress=self.progress,
+            signing=signing, progress=self.progress,
         )  # fmt: skip
         court.ledger.append(
             "training", subject=trained.bundle.sha256, who=actor.who, why=actor.why,

@@ -86,6 +86,9 @@ class RegistryAnswer(_Answer):
     )
     alias: str | None
     version: str | None = Field(description="The registered version in service.")
+    refused: str | None = Field(
+        default=None, description="The version that the alias names, if it did not verify."
+    )
     looked_at: str | None = Field(description="Time of the last look, ISO 8601 in UTC.")
 
 

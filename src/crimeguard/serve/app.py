@@ -83,6 +83,8 @@ def create_app(
     verdicts = evidence = None
     if log is not None:
         log.observer = metrics
+        if follower is not None:
+            follower.ledger = Ledger(log.database)
         verdicts = Verdicts(Ledger(log.database), slot)
         metrics.registry.register(verdicts)
         evidence = Evidence(traffic, log.database)

@@ -8,11 +8,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from crimeguard.domain.errors import BundleError, CrimeGuardError
+from crimeguard.records.ledger import Ledger
+from crimeguard.registry.folder import held
 from crimeguard.repeating import Repeating
 from crimeguard.serve.slot import Predicts, Slot
 from crimeguard.serve.warm import warm
@@ -20,10 +22,13 @@ from crimeguard.serve.warm import warm
 log = logging.getLogger(__name__)
 
 ALIAS: Final = "production"
+WHO: Final = "serve"
 _NOTE: Final = "serving.json"
+_LOCK: Final = ".follow.lock"
 State = Literal["starting", "following", "empty", "refused", "unreachable"]
 _KEPT: Final = 2  # bundles in the cache: the one in service and the one before
 _PATIENCE: Final = 30  # looks before a refused version is tried again
+_BACK: Final = 100  # lines of the ledger to go back for the same refusal
 
 
 class Names(Protocol):
@@ -43,7 +48,8 @@ class FollowState:
     `state` is `starting` before the first look, `unreachable` when the last look failed,
     `refused` when the alias names a bundle that did not verify, `empty` when it names none.
     `answered_at` is when the registry answered last; `unreachable` counts the looks that it
-    did not answer, `refused` the bundles that were tried and did not verify.
+    did not answer, `refused` the bundles that were tried and did not verify; `turned_away` is
+    the version that the alias names if it is refused.
     """
 
     state: State = "starting"
@@ -52,6 +58,16 @@ class FollowState:
     answered_at: dt.datetime | None = None
     unreachable: int = 0
     refused: int = 0
+    turned_away: str | None = None
+
+
+class _Refusal(NamedTuple):
+    """What is written down of a refusal; the error itself would keep the bundle in memory."""
+
+    version: str
+    what: str
+    why: str
+    said: str
 
 
 class Follower:
@@ -66,10 +82,15 @@ class Follower:
     load
         Verifies a folder and makes its predictor; raises BundleError.
     cache
-        The folder of fetched bundles. What was served last is served again after a
-        restart, before the registry answers.
+        The folder of fetched bundles, shared by the workers of a server. What was served
+        last is served again after a restart, before the registry answers.
     every
         Seconds between looks.
+
+    Attributes
+    ----------
+    ledger
+        Where refusals are written down; None keeps them to the log.
     """
 
     def __init__(
@@ -89,7 +110,11 @@ class Follower:
         self._registry: Names | None = None
         self._version: str | None = None
         self._refused: tuple[str, float] | None = None
+        self._unwritten: _Refusal | None = None
+        self._unwritable = False
+        self._unnoted: Path | None = None
         self._complaint = ""
+        self.ledger: Ledger | None = None
         self._repeating = Repeating("follower", self._step, every)
         self._restored = False
         self.state = FollowState()
@@ -116,6 +141,7 @@ class Follower:
             self._serve(self._cache / folder, version, expected=sha256)
         except CrimeGuardError as error:
             log.warning("the bundle served last is not usable: %s", error)
+        self.state = replace(self.state, version=self._version)
 
     def look(self) -> None:
         """Look at the registry once, and swap if the alias names another version."""
@@ -127,16 +153,22 @@ class Follower:
         except CrimeGuardError as error:
             self._complain(f"the registry cannot be read: {error}")
             self._note("unreachable")
+        except OSError as error:
+            self._complain(f"the registry or {self._cache} cannot be read: {error}")
+            self._note("unreachable")
         except Exception:
             # Whatever a registry client throws, what is served goes on being served.
             log.exception("the look at the registry failed")
             self._note("unreachable")
         else:
-            self._complaint = ""
             if version is None:
                 self._note("empty")
             else:
                 self._note("following" if version == self._version else "refused")
+            if self.state.state != "refused":
+                self._complaint = ""
+        self._write_down()
+        self._remember()
 
     def _complain(self, complaint: str) -> None:
         """Warn once of what stays wrong look after look."""
@@ -156,16 +188,21 @@ class Follower:
         version = self._registry.version_of(ALIAS)
         if version is None or version == self._version or self._is_refused(version):
             return version
-        self._cache.mkdir(parents=True, exist_ok=True)
+        # Workers follow one alias: while one fetches and loads, none removes what is old.
+        with held(self._cache, _LOCK):
+            return self._change_to(version, self._registry)
+
+    def _change_to(self, version: str, registry: Names) -> str | None:
         try:
-            folder = self._registry.fetch(ALIAS, into=self._cache)
+            folder = registry.fetch(ALIAS, into=self._cache)
             if folder is None:
                 return None
             self._serve(folder, version)
-        except BundleError:
+        except BundleError as error:
             self._refused = (version, time.monotonic() + _PATIENCE * self._every)
+            self._unwritten = _Refusal(version, error.what, error.why, str(error))
             raise
-        self._remember(folder)
+        self._unnoted = folder
         return version
 
     def _is_refused(self, version: str) -> bool:
@@ -174,25 +211,75 @@ class Follower:
         return time.monotonic() < self._refused[1]
 
     def _serve(self, folder: Path, version: str, expected: str | None = None) -> None:
-        predictor = self._load(folder)
+        predictor = self._ready(folder)
         if expected not in (None, predictor.bundle.sha256):
             raise BundleError(f"{folder.name} is not the bundle that was served.",
                               why="Its manifest has changed.")  # fmt: skip
-        warm(predictor)
         self._slot.swap(predictor)
         self._version, self._refused = version, None
         log.info("serving version %s (%s)", version, predictor.bundle.sha256[:12])
 
-    def _remember(self, folder: Path) -> None:
-        """Note what is served for the next start, and forget bundles long out of service."""
+    def _ready(self, folder: Path) -> Predicts:
+        """Return a predictor that has answered; whatever goes wrong on the way, it is refused."""
+        try:
+            predictor = self._load(folder)
+            warm(predictor)
+        except BundleError:
+            raise
+        except Exception as error:
+            log.exception("a bundle could not be loaded")
+            raise BundleError("The bundle cannot be loaded.",
+                              why=f"{type(error).__name__}.") from error  # fmt: skip
+        return predictor
+
+    def _write_down(self) -> None:
+        """Put a refusal into the ledger, once for all workers; again if that fails."""
+        if self._unwritten is None or self.ledger is None:
+            return
+        refusal = self._unwritten
+        try:
+            with held(self._cache, _LOCK):
+                if not _is_known(self.ledger, refusal.version):
+                    self._append(self.ledger, refusal)
+        except CrimeGuardError as failure:
+            level = logging.DEBUG if self._unwritable else logging.WARNING
+            log.log(level, "the refusal of version %s cannot be written down: %s",
+                    refusal.version, failure)  # fmt: skip
+            self._unwritable = True
+        else:
+            self._unwritten, self._unwritable = None, False
+
+    def _append(self, ledger: Ledger, refusal: _Refusal) -> None:
+        served = self._slot.current
+        ledger.append(
+            "refusal", subject=refusal.version, who=WHO, why=refusal.said,
+            evidence={
+                "alias": ALIAS, "version": refusal.version, "what": refusal.what,
+                "cause": refusal.why,
+                "in_service": None if served is None else served.bundle.sha256,
+                "in_service_version": self._version,
+            },
+        )  # fmt: skip
+
+    def _remember(self) -> None:
+        """Note what is served for the next start; again if that fails."""
+        if self._unnoted is None:
+            return
+        try:
+            with held(self._cache, _LOCK):
+                self._keep_note(self._unnoted)
+        except (OSError, CrimeGuardError) as error:
+            log.warning("what is served cannot be noted for the next start: %s", error)
+        else:
+            self._unnoted = None
+
+    def _keep_note(self, folder: Path) -> None:
+        """Replace the note, and forget bundles long out of service."""
         name = str(folder.relative_to(self._cache))
         try:
             fetched = [item for item in self._note_of_last()["fetched"] if item != name]
         except (OSError, ValueError, KeyError, TypeError):
             fetched = []
-        # Only what this thread fetched is ever removed: others keep bundles here too.
-        for old in fetched[: 1 - _KEPT]:
-            shutil.rmtree(self._cache / old, ignore_errors=True)
         note = {
             "folder": name,
             "version": self._version,
@@ -202,6 +289,9 @@ class Follower:
         new = self._cache / f".{_NOTE}.new"
         new.write_text(json.dumps(note), encoding="utf-8")
         new.replace(self._cache / _NOTE)
+        # Only what was fetched here is ever removed: others keep bundles here too.
+        for old in fetched[: 1 - _KEPT]:
+            shutil.rmtree(self._cache / old, ignore_errors=True)
 
     def _note_of_last(self) -> dict[str, Any]:
         note: dict[str, Any] = json.loads((self._cache / _NOTE).read_text(encoding="utf-8"))
@@ -213,4 +303,15 @@ class Follower:
         self.state = FollowState(
             state, self._version, now, now if answered else before.answered_at,
             before.unreachable + (not answered), before.refused + tried,
+            self._refused[0] if state == "refused" and self._refused is not None else None,
         )  # fmt: skip
+
+
+def _is_known(ledger: Ledger, version: str) -> bool:
+    """Tell whether a refusal has been written down since production changed last."""
+    for line in reversed(ledger.entries(("refusal", "promotion", "rollback"), newest=_BACK)):
+        if line.kind != "refusal":
+            return False
+        if line.subject == version:
+            return True
+    return False

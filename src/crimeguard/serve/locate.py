@@ -7,6 +7,7 @@ from pathlib import Path
 from crimeguard.domain.errors import BundleError
 from crimeguard.registry.bundle import Bundle
 from crimeguard.registry.golden import load_checked
+from crimeguard.registry.signature import trusted
 from crimeguard.settings import Settings
 
 
@@ -14,7 +15,7 @@ def load_bundle(folder: Path | None, settings: Settings) -> Bundle:
     """Load and check a bundle; without a folder, the one that alias `production` names."""
     if folder is None:
         folder = _in_production(settings)
-    return load_checked(folder)
+    return load_checked(folder, trusted(settings))
 
 
 def _in_production(settings: Settings) -> Path:

@@ -99,11 +99,13 @@ async def metrics(request: Request) -> Response:
 
 def _registry(service: Service) -> dict[str, Any]:
     if service.follower is None:
-        return {"state": "fixed", "alias": None, "version": None, "looked_at": None}
+        return {"state": "fixed", "alias": None, "version": None, "refused": None,
+                "looked_at": None}  # fmt: skip
     state = service.follower.state
     looked_at = None if state.looked_at is None else state.looked_at.isoformat()
     return {
-        "state": state.state, "alias": ALIAS, "version": state.version, "looked_at": looked_at
+        "state": state.state, "alias": ALIAS, "version": state.version,
+        "refused": state.turned_away, "looked_at": looked_at,
     }  # fmt: skip
 
 

@@ -245,7 +245,8 @@ def _traffic(settings: Settings, slot: Slot, log: PredictionLog) -> Traffic:
 
     return Traffic(
         slot, Ledger(log.database), connect=lambda: versions(settings.tracking_uri),
-        load=_loader(settings), cache=settings.home / "bundles" / "challengers", every=settings.follow_seconds,
+        load=_loader(settings), cache=settings.home / "bundles" / "challengers",
+        every=settings.follow_seconds,
         wanted=parse_wanted(settings.experiment),
     )  # fmt: skip
 

@@ -58,7 +58,7 @@ class NeuralMember:
     @classmethod
     def load(cls, path: Path) -> NeuralMember:
         """Read the arrays; objects that would need unpickling are refused."""
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return cls(**{name: arrays[name] for name in cls.__slots__})
 
 
