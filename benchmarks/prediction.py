@@ -28,8 +28,9 @@ from crimeguard.ingest.frame import canonical
 from crimeguard.ingest.simulator import simulate
 from crimeguard.registry.bundle import Bundle
 from crimeguard.registry.golden import load_checked
+from crimeguard.serve.chunks import ROWS
 from crimeguard.serve.predictor import Predictor
-from crimeguard.serve.scoring import ROWS, score_rows
+from crimeguard.serve.scoring import score_rows
 from crimeguard.train.model import Model
 
 SINGLES = 2_000

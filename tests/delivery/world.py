@@ -9,7 +9,7 @@ from functools import cache
 from streamlit.web.server.starlette.starlette_routes import ROUTE_HEALTH
 
 from crimeguard.domain.errors import UsageError
-from crimeguard.serve import server
+from crimeguard.serve import leaving
 from crimeguard.serve.app import create_app
 from crimeguard.serve.slot import Slot
 from crimeguard.settings import VARIABLES, Settings
@@ -28,7 +28,7 @@ def known() -> World:
     }
     return World(
         ports={API: settings.port, CONSOLE: settings.ui_port}, serves=_serves(),
-        grace=server._GRACE_SECONDS, variables=frozenset(VARIABLES.values()),
+        grace=leaving._GRACE_SECONDS, variables=frozenset(VARIABLES.values()),
         check_settings=_check_settings, secrets=template, job=_job(),
     )  # fmt: skip
 

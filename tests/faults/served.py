@@ -40,8 +40,8 @@ class Served:
             words += ["--bundle", str(bundle)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", *words],
-            cwd=ROOT, env=environment(settings), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment(settings), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.errors = ""
         self._listening = threading.Event()

@@ -26,18 +26,22 @@ def entries(
     dr_no: Sequence[str | None] | None = None,
     at: dt.datetime | None = None,
     variant: str = "champion",
+    bundle: str = BUNDLE,
+    experiment: str | None = None,
+    answered_ids: Sequence[str | None] | None = None,
 ) -> list[Entry]:
     """Return n entries; the share of the most probable category tells them apart."""
     rng = np.random.default_rng(n)
     probabilities = rng.dirichlet(np.ones(len(CATEGORIES)), size=n)
     texts = [json.dumps(item) for item in inputs or [INCIDENT] * n]
     return list(entries_of(
-        probabilities, np.full(n, 2, dtype=np.int64), texts, bundle=BUNDLE, dr_no=dr_no,
+        probabilities, np.full(n, 2, dtype=np.int64), texts, bundle=bundle, dr_no=dr_no,
         variant=variant, made_at=None if at is None else to_moment(at),
+        experiment=experiment, answered_ids=answered_ids,
     ))  # fmt: skip
 
 
-def write(database: Database, *groups: list[Entry]) -> list[str]:
+def write(database: Database, *groups: Sequence[Entry]) -> list[str]:
     """Log entries through the log itself, and return their identifiers."""
     with PredictionLog(database) as log:
         for group in groups:

@@ -178,7 +178,7 @@ def test_a_file_that_grew_is_not_read_to_its_end(
 ) -> None:
     stated = (copy / "pool.json").stat().st_size
     read: list[int] = []
-    true = module.read_plain
+    true = read_plain
 
     def spy(path: Path, limit: int) -> bytes:
         content = true(path, limit)

@@ -58,10 +58,10 @@ def predictions(
     n = exported.height
     if probabilities is None:
         probabilities = np.full((n, len(CATEGORIES)), 1 / len(CATEGORIES))
-    return entries_of(
+    return list(entries_of(
         probabilities, np.full(n, level, np.int64), [json.dumps(x) for x in inputs_of(exported)],
         bundle=bundle, dr_no=exported["DR_NO"] if numbered else None, made_at=to_moment(at),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def label(

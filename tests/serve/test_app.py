@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -36,5 +37,4 @@ def test_it_follows_from_start_to_end(settings: Settings, tmp_path: Path) -> Non
 
     asyncio.run(live())
     assert slot.require().bundle.version == "3"
-    assert follower._thread is not None
-    assert not follower._thread.is_alive()
+    assert "crimeguard-follower" not in {thread.name for thread in threading.enumerate()}

@@ -157,7 +157,7 @@ def test_answers_are_as_described(client: Client) -> None:
         ("delete", {}, 409), ("get", {}, 200), ("post", {"json": SPLIT}, 201),
         ("post", {"json": SPLIT}, 409), ("post", {"json": []}, 422), ("delete", {}, 200),
     ):  # fmt: skip
-        answer = client.request(method.upper(), "/experiment", **body)  # type: ignore[arg-type]
+        answer = client.request(method.upper(), "/experiment", **body)
         assert answer.status_code == code
         described = document["paths"]["/experiment"][method]["responses"][str(code)]["content"]
         schema = described[answer.headers["content-type"]]["schema"]

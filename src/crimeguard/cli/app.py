@@ -14,6 +14,7 @@ from crimeguard.cli.demo import demo
 from crimeguard.cli.deploy import deploy
 from crimeguard.cli.doctor import doctor
 from crimeguard.cli.evaluate import evaluate
+from crimeguard.cli.experiment import experiment
 from crimeguard.cli.fetch import fetch
 from crimeguard.cli.history import history
 from crimeguard.cli.key import key
@@ -60,6 +61,7 @@ for verb in (
 ):  # fmt: skip
     app.command(help=help_text(verb))(verb)
 app.add_typer(data)
+app.add_typer(experiment)
 
 
 def main() -> None:

@@ -112,8 +112,16 @@ async def model_ready(request: Request) -> Response:
     summary="Predict incidents given as tensors",
     response_model=InferAnswer,
     responses=openapi.problems(
-        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_TENSOR, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG,
-        TOO_SLOW, TOO_LATE,
+        NOT_JSON,
+        TOO_LARGE,
+        WRONG_TYPE,
+        BAD_TENSOR,
+        BAD_INCIDENT,
+        NO_MODEL,
+        BUSY,
+        NO_LOG,
+        TOO_SLOW,
+        TOO_LATE,
     ),
     openapi_extra={"requestBody": openapi.INFER_BODY},
 )
