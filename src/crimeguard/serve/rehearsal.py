@@ -84,8 +84,10 @@ def rehearse(folder: Path) -> str:
         raise BundleError(f"The bundle in {folder} is not ready after {_PATIENCE} seconds.",
                           why="It keeps its reader busy.", fix=_FIX) from None  # fmt: skip
     except OSError as error:
-        raise BundleError(f"The bundle in {folder} cannot be tried.",
-                          why=f"No process can be started: {error.strerror}.") from error  # fmt: skip
+        raise BundleError(
+            f"The bundle in {folder} cannot be tried.",
+            why=f"No process can be started: {error.strerror}.",
+        ) from error
     try:
         said = json.loads(done.stdout.splitlines()[-1])
         if done.returncode == 0:
