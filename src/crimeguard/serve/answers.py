@@ -46,6 +46,9 @@ class PredictionAnswer(_Predicted):
     """The answer to one incident."""
 
     model_info: ModelInfo
+    variant: Literal["champion", "challenger"] = Field(
+        description="Who answered; the challenger only while an experiment splits the traffic."
+    )
     ignored_fields: list[str] = Field(
         description="Fields that were given and not used: what the model may not see (the crime "
         "code, the status), and texts that repeat a code."

@@ -25,6 +25,7 @@ from crimeguard.serve import (
     routes_v2,
 )
 from crimeguard.serve.audit import Audit, Audited
+from crimeguard.serve.desk import Desk
 from crimeguard.serve.envelope import Envelope
 from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
@@ -90,7 +91,8 @@ def create_app(
         evidence = Evidence(traffic, log.database)
         metrics.registry.register(evidence)
     audit = Audit(None if log is None else Ledger(log.database))
-    service = Service(settings, slot, metrics, follower, log, verdicts, traffic, evidence)
+    desk = Desk(log, traffic, most_waiting=settings.max_waiting, seconds=settings.deadline_seconds)
+    service = Service(settings, slot, metrics, desk, follower, log, verdicts, traffic, evidence)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -72,7 +72,7 @@ class Bounds:
 
     def full(self, path: str) -> Problem | None:
         """Return why a request to this path is refused before it is read."""
-        return self.service.singles.refusal() if path == _SINGLE else None
+        return self.service.desk.refusal() if path == _SINGLE else None
 
 
 class BoundedConnection(HttpToolsProtocol):

@@ -19,6 +19,7 @@ from crimeguard.serve.workers import Workers
 
 T = TypeVar("T")
 
+_PATIENCE: Final = 15.0  # seconds; a database that hangs must not hold its callers for good
 _AHEAD: Final = 3  # chunks that are laid out and wait for the log, so that it need not wait
 
 
@@ -99,7 +100,7 @@ def _kept(log: PredictionLog | None) -> Iterator[Callable[[Scored, int, int], No
 
 def _wait(future: Future[None]) -> None:
     try:
-        future.result(timeout=remember.PATIENCE)
+        future.result(timeout=_PATIENCE)
     except (RecordsError, TimeoutError):
         future.cancel()
         raise remember.no_log() from None

@@ -9,11 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crimeguard.domain.prediction import Prediction
-from crimeguard.records.entry import Entry
 from crimeguard.serve import incident, openapi
 from crimeguard.serve.answers import PredictionAnswer
 from crimeguard.serve.body import parse_json, read_body, require_media_type
+from crimeguard.serve.desk import Answered
 from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BUSY,
@@ -21,11 +20,12 @@ from crimeguard.serve.problem import (
     NO_MODEL,
     NOT_JSON,
     TOO_LARGE,
+    TOO_LATE,
     WRONG_TYPE,
 )
-from crimeguard.serve.remember import remember, single_entry
+from crimeguard.serve.remember import as_received
 from crimeguard.serve.service import service_of
-from crimeguard.serve.slot import Served, model_info
+from crimeguard.serve.slot import model_info
 
 router = APIRouter(tags=["predict"])
 
@@ -37,7 +37,7 @@ _JSON: Final = "application/json"
     summary="Predict one incident",
     response_model=PredictionAnswer,
     responses=openapi.problems(
-        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG
+        NOT_JSON, TOO_LARGE, WRONG_TYPE, BAD_INCIDENT, NO_MODEL, BUSY, NO_LOG, TOO_LATE
     ),
     openapi_extra={"requestBody": openapi.SINGLE_BODY},
 )
@@ -52,30 +52,24 @@ async def predict(request: Request) -> Response:
     require_media_type(request, _JSON)
     body = await read_body(request, service.settings.max_body_bytes)
 
-    def job() -> tuple[bytes, Prediction, Entry]:
-        record = parse_json(body)
-        asked = incident.read_one(record)
-        prediction = predictor.predict([asked.incident])[0]
-        row = single_entry(prediction, predictor.bundle.sha256, record, asked.dr_no)
-        document = _single(prediction, predictor.bundle, asked.ignored, row.id)
-        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), prediction, row
-
-    content, prediction, row = await service.singles.run(job)
-    await remember(service.log, row)
-    service.metrics.count_predictions(prediction.category, prediction.level.label)
-    return Response(content, media_type=_JSON)
+    record = parse_json(body)
+    asked = incident.read_one(record)
+    answered = await service.desk.answer(predictor, asked, as_received(record))
+    made = answered.prediction
+    service.metrics.count_predictions(made.category, made.level.label, variant=answered.by.variant)
+    return Response(orjson.dumps(_document(answered, asked.ignored)), media_type=_JSON)
 
 
-def _single(
-    prediction: Prediction, bundle: Served, ignored: tuple[str, ...], identifier: str
-) -> dict[str, Any]:
+def _document(answered: Answered, ignored: tuple[str, ...]) -> dict[str, Any]:
+    prediction = answered.prediction
     return {
         "prediction": prediction.category,
         "confidence": prediction.confidence,
         "probabilities": dict(prediction.probabilities),
         "prediction_set": prediction.prediction_set,
         "information_level": prediction.level.label,
-        "model_info": model_info(bundle),
-        "prediction_id": identifier,
+        "model_info": model_info(answered.by.predictor.bundle),
+        "variant": answered.by.variant,
+        "prediction_id": answered.identifier,
         "ignored_fields": ignored,
     }

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from crimeguard.cores import cores
 from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.serve.desk import Desk
 from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
 from crimeguard.serve.metrics import Metrics
@@ -54,6 +55,7 @@ class Service:
     settings: Settings
     slot: Slot
     metrics: Metrics
+    desk: Desk
     follower: Follower | None = None
     log: PredictionLog | None = None
     verdicts: Verdicts | None = None
