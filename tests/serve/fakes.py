@@ -82,17 +82,17 @@ class BrokenPredictor(FakePredictor):
 
 
 class WaitingPredictor(FakePredictor):
-    """Answers only when it is let."""
+    """Scores a batch only when it is let."""
 
     def __init__(self, version: str = "1") -> None:
         super().__init__(version)
         self.entered = Event()
         self.let = Event()
 
-    def predict(self, incidents: Sequence[Incident]) -> list[Prediction]:
+    def predict_columns(self, columns: Columns) -> Floats:
         self.entered.set()
         assert self.let.wait(10)
-        return super().predict(incidents)
+        return super().predict_columns(columns)
 
 
 class FakeRegistry:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -134,36 +136,37 @@ def test_without_a_model_everybody_is_asked_to_wait(settings: Settings) -> None:
 
 
 def test_a_request_ends_on_the_bundle_it_began_with(settings: Settings) -> None:
-    before = WaitingPredictor("1")
-    slot = Slot(before)
+    slot = Slot(FakePredictor("1"))
     app = create_app(settings, slot)
+    body = json.dumps(NAMES_EXAMPLE).encode()
+
+    async def in_two_parts() -> AsyncIterator[bytes]:
+        yield body[:9]
+        slot.swap(FakePredictor("2"))
+        yield body[9:]
 
     async def swap_in_between() -> tuple[str, str]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            first = asyncio.create_task(client.post("/predict", json=NAMES_EXAMPLE))
-            await asyncio.to_thread(before.entered.wait, 10)
-            slot.swap(FakePredictor("2"))
-            second = await client.post("/predict", json=NAMES_EXAMPLE)
-            before.let.set()
-            answers = (await first).json(), second.json()
-            return answers[0]["model_info"]["version"], answers[1]["model_info"]["version"]
+            kind = {"Content-Type": "application/json"}
+            first = await client.post("/predict", content=in_two_parts(), headers=kind)
+            second = await client.post("/predict", content=body, headers=kind)
+            return first.json()["model_info"]["version"], second.json()["model_info"]["version"]
 
     try:
         assert asyncio.run(swap_in_between()) == ("1", "2")
     finally:
-        before.let.set()
         app.state.service.close()
 
 
-def test_the_loop_goes_on_while_a_model_computes(settings: Settings) -> None:
+def test_the_loop_goes_on_while_a_batch_is_computed(settings: Settings) -> None:
     slow = WaitingPredictor()
     app = create_app(settings, Slot(slow))
 
     async def probe() -> int:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            pending = asyncio.create_task(client.post("/predict", json=NAMES_EXAMPLE))
+            pending = asyncio.create_task(client.post("/predict/batch", json=[NAMES_EXAMPLE]))
             await asyncio.to_thread(slow.entered.wait, 10)
             status = (await client.get("/livez")).status_code
             slow.let.set()
