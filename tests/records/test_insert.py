@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from crimeguard.records import insert as inserting
 from crimeguard.records.database import Database
 from crimeguard.records.entry import Entry, entries_of
-from crimeguard.records.insert import insert
+from crimeguard.records.insert import insert, write
 from tests.records.rows import BUNDLE, entries
 
 
@@ -56,3 +56,14 @@ def test_what_the_database_refuses_is_refused_as_a_whole(database: Database) -> 
     with pytest.raises(SQLAlchemyError), database.transaction() as connection:
         insert(connection, [rows, rows[:1]])
     assert stored(database) == []
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64, 65])
+def test_few_rows_and_many_are_written_as_one_transaction(database: Database, rows: int) -> None:
+    mine = entries(rows)
+    write(database, [mine[: rows // 2], mine[rows // 2 :]])
+    assert stored(database) == sorted(mine)
+    fresh = entries(rows)
+    with pytest.raises(SQLAlchemyError):
+        write(database, [fresh, mine[:1]])
+    assert stored(database) == sorted(mine)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -48,14 +48,21 @@ class Held(Database):
         self.let = threading.Event()
         self.failure: Exception | None = None
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def _wait(self) -> None:
         self.entered.set()
         assert self.let.wait(10)
         if self.failure is not None:
             raise self.failure
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        self._wait()
         with super().transaction() as connection:
             yield connection
+
+    def alone(self, statement: str, values: Sequence[object]) -> None:
+        self._wait()
+        super().alone(statement, values)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.records.database import Database
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.records.window import Window, read_window
-from crimeguard.serve import chunks, remember
+from crimeguard.serve import chunks, keeping, remember
 from crimeguard.serve.app import create_app
 from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
@@ -206,6 +206,13 @@ class Away(Database):
                 connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
             yield connection
 
+    def alone(self, statement: str, values: Sequence[object]) -> None:
+        if self.state == "hangs":
+            assert self.let.wait(20)
+        if self.state == "away":
+            super().alone("INSERT INTO nowhere VALUES (1)", ())
+        super().alone(statement, values)
+
 
 @pytest.fixture
 def away(settings: Settings, slot: Slot, tmp_path: Path) -> Iterator[tuple[Away, Client]]:
@@ -252,13 +259,14 @@ def test_without_the_log_nothing_is_answered(away: tuple[Away, Client], kind: st
 def test_a_log_that_hangs_holds_nobody_for_good(
     away: tuple[Away, Client], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remember, "PATIENCE", 0.2)
+    monkeypatch.setattr(keeping, "_PATIENCE", 0.2)
     database, client = away
+    monkeypatch.setattr(client.app.state.service.desk, "_seconds", 0.2)
     database.state = "hangs"
     problem_of(REQUESTS[kind](client), 503, "no-log")
     database.state = "there"
     database.let.set()
-    monkeypatch.setattr(remember, "PATIENCE", 10)
+    monkeypatch.undo()
     assert REQUESTS[kind](client).status_code == 200
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from crimeguard.domain.errors import BadValue, DataError
 from crimeguard.domain.field import BY_NAME, CANONICAL_NAMES, FORBIDDEN_FEATURES
@@ -59,6 +60,7 @@ class Incident:
 
 
 _PLACE = ("area", "rpt_dist_no", "lat", "lon")
+_SHORT: Final = 40  # letters: codes, dates, degrees
 INCIDENT_FIELDS = tuple(name for name in Incident.__dataclass_fields__ if name != "level")
 if not FORBIDDEN_FEATURES.isdisjoint(INCIDENT_FIELDS):  # pragma: no cover
     raise AssertionError("an incident must not carry what the model may not see")
@@ -72,19 +74,27 @@ def repair_record(
     bad: list[BadValue] = []
     seen: set[str] = set()
     for key, raw in record.items():
-        field = BY_NAME.get(CANONICAL_NAMES.get(key, ""))
+        name = CANONICAL_NAMES.get(key, "")
+        field = BY_NAME.get(name)
         if field is None:
             continue
-        text = as_text(raw)
-        if field.name in seen:
-            bad.append(BadValue(row, key, text[:80], f"is a second value for {field.name}"))
+        text = raw if type(raw) is str else as_text(raw)
+        if name in seen:
+            bad.append(BadValue(row, key, text[:80], f"is a second value for {name}"))
             continue
-        seen.add(field.name)
+        seen.add(name)
         try:
-            values[field.name] = field.repair(text)
+            short = len(text) <= _SHORT
+            values[name] = _repaired(field.repair, text) if short else field.repair(text)
         except ValueError as error:
             bad.append(BadValue(row, key, text[:80], str(error)))
     return values, bad
+
+
+@lru_cache(maxsize=1 << 14)
+def _repaired(repair: Callable[[str], Any], text: str) -> Any:
+    """Repair a value; the same few thousand come again and again."""
+    return repair(text)
 
 
 def as_text(raw: Any) -> str:

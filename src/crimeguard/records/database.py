@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from crimeguard.domain.errors import RecordsError
+from crimeguard.records.alone import Alone, identity
 from crimeguard.records.migrations import HEAD, VERSION_TABLE
 from crimeguard.settings import Settings
 
@@ -53,6 +54,7 @@ class Database:
         self.url: str = parsed.set(drivername=kind).render_as_string(hide_password=True)
         self.is_sqlite: bool = kind == "sqlite"
         self.engine: Engine = _sqlite(parsed, patience) if self.is_sqlite else _postgresql(parsed)
+        self._alone = Alone(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -74,8 +76,16 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def alone(self, statement: str, values: Sequence[object]) -> None:
+        """Execute one statement as a transaction of its own; of SQLite, from one thread.
+
+        The library's own errors come through.
+        """
+        self._alone.execute(statement, values)
+
     def close(self) -> None:
         """Close every connection."""
+        self._alone.close()
         self.engine.dispose()
 
     def explain(self, error: SQLAlchemyError) -> RecordsError:
@@ -200,12 +210,12 @@ def _sqlite(url: URL, patience: float) -> Engine:
         # With larger pages and rarer checkpoints 148,000 rows/s instead of 88,000.
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA cache_size=-16000")
-        record.info["file"] = _identity(url.database)
+        record.info["file"] = identity(url.database)
 
     @event.listens_for(engine, "checkout")
     def _taken(_: sqlite3.Connection, record: ConnectionPoolEntry, __: Any) -> None:
         # A file that was removed goes on taking rows, which nobody will ever read.
-        if record.info["file"] != _identity(url.database):
+        if record.info["file"] != identity(url.database):
             raise DisconnectionError("the file is no longer the one that was opened")
 
     @event.listens_for(engine, "begin")
@@ -216,15 +226,6 @@ def _sqlite(url: URL, patience: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def _identity(path: str | None) -> tuple[int, int] | None:
-    """Tell files apart that stand at one path after each other."""
-    try:
-        found = Path(path or "").stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _version(connection: Connection) -> str | None:

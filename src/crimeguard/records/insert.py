@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from crimeguard.records.database import Database
 from crimeguard.records.entry import Entries, Entry
 
 # Rows of one statement. The driver lets other threads run while SQLite works and then waits
 # for its turn again, so one statement a row would wait thousands of times beside a busy thread.
 _TOGETHER: Final = 1024
+_ALONE: Final = 64  # rows up to which a statement of exactly so many is prepared
 _COPY_FROM: Final = 50  # rows from which PostgreSQL's COPY is quicker than INSERT
 _WIDTH: Final = len(Entry._fields)
 _INTO: Final = f"prediction ({', '.join(Entry._fields)})"
@@ -21,6 +24,16 @@ _COPY: Final = f"COPY {_INTO} FROM STDIN (FORMAT BINARY)"
 _TYPES: Final = {"made_at": "int8", "level": "int2", "confidence": "float8",
                  "probabilities": "bytea"}  # fmt: skip
 _COPY_TYPES: Final = tuple(_TYPES.get(name, "text") for name in Entry._fields)
+
+
+def write(database: Database, parts: Sequence[Sequence[Entry]]) -> None:
+    """Commit the rows of all parts in one transaction; SQLAlchemyError if they are refused."""
+    rows = sum(map(len, parts))
+    if database.is_sqlite and rows <= _ALONE:
+        database.alone(_statement(rows, "?"), _values(parts))
+        return
+    with database.transaction() as connection:
+        insert(connection, parts)
 
 
 def insert(connection: Connection, parts: Iterable[Sequence[Entry]]) -> None:
@@ -36,9 +49,7 @@ def insert(connection: Connection, parts: Iterable[Sequence[Entry]]) -> None:
 
 
 def _insert(connection: Connection, parts: Sequence[Sequence[Entry]], mark: str) -> None:
-    values: list[object] = []
-    for part in parts:
-        values += part.flat() if isinstance(part, Entries) else chain.from_iterable(part)
+    values = _values(parts)
     start = 0
     while start < len(values):
         # Halves of halves, so that few statements are ever prepared.
@@ -48,6 +59,14 @@ def _insert(connection: Connection, parts: Sequence[Sequence[Entry]], mark: str)
         start = stop
 
 
+def _values(parts: Iterable[Sequence[Entry]]) -> list[object]:
+    values: list[object] = []
+    for part in parts:
+        values += part.flat() if isinstance(part, Entries) else chain.from_iterable(part)
+    return values
+
+
+@lru_cache(maxsize=128)
 def _statement(rows: int, mark: str) -> str:
     one = f"({', '.join([mark] * _WIDTH)})"
     return f"INSERT INTO {_INTO} VALUES {', '.join([one] * rows)}"  # noqa: S608 -- our own names

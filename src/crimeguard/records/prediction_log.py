@@ -21,7 +21,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from crimeguard.domain.errors import RecordsError
 from crimeguard.records.database import Database
 from crimeguard.records.entry import Entry
-from crimeguard.records.insert import insert
+from crimeguard.records.insert import write
 
 log = logging.getLogger(__name__)
 
@@ -211,8 +211,7 @@ class PredictionLog:
     def _commit(self, parts: list[Sequence[Entry]]) -> SQLAlchemyError | None:
         began = time.perf_counter()
         try:
-            with self._database.transaction() as connection:
-                insert(connection, parts)
+            write(self._database, parts)
         except SQLAlchemyError as error:
             self.observer.failed()
             return error

@@ -26,6 +26,7 @@ from crimeguard.serve import (
 )
 from crimeguard.serve.audit import Audit, Audited
 from crimeguard.serve.desk import Desk
+from crimeguard.serve.direct import Direct
 from crimeguard.serve.envelope import Envelope
 from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
@@ -111,6 +112,7 @@ def create_app(
                            held_up=metrics.held_up, denied=audit.denied)
             ]),
             Middleware(Audited, audit=audit),
+            Middleware(Direct, path=routes_predict.PATH, endpoint=routes_predict.predict),
         ],
     )  # fmt: skip
     app.state.service = service

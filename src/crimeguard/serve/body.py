@@ -7,12 +7,14 @@ import math
 from typing import Any, Final, NoReturn
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
 from crimeguard.serve.problem import NOT_JSON, TOO_LARGE, WRONG_TYPE, Problem
 
 MOST_DEPTH: Final = 16  # an incident needs three: list, object, list of MO codes
+_SAME: Final = frozenset({int, bool, type(None)})  # to every reader
+_EXACT: Final = 2.0**53  # from here on a whole number may have been rounded
 
 
 def media_type(request: Request) -> str:
@@ -37,13 +39,19 @@ def require_media_type(request: Request, *accepted: str) -> str:
 async def read_body(request: Request, limit: int) -> bytes:
     """Read the body; refuse with 413 as soon as it is known to be above `limit` bytes."""
     refuse_announced(request, limit)
+    receive = request.receive
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
@@ -70,7 +78,39 @@ def limited(receive: Receive, limit: int) -> Receive:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse one JSON document; Problem if it is none, or could be read in two ways.
+    """Parse one JSON document; Problem if it is none, or could be read in two ways."""
+    if b"\\" not in body:
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass  # what is wrong with it is found below
+        else:
+            # Without a backslash every quotation mark begins or ends a string; a name that
+            # comes twice has left some over.
+            if type(value) is dict and 2 * _strings(value) == body.count(b'"'):
+                return value
+    return _strict(body)
+
+
+def _strings(record: dict[str, Any]) -> int:
+    """Count the strings of an object, names too; -1 if it is not of the plainest kind.
+
+    That holds strings, lists of them, and numbers that every reader takes for the same.
+    """
+    count = len(record)
+    for value in record.values():
+        kind = type(value)
+        if kind is str:
+            count += 1
+        elif kind is list and all(type(item) is str for item in value):
+            count += len(value)
+        elif kind not in _SAME and not (kind is float and 0 < abs(value) < _EXACT):
+            return -1
+    return count
+
+
+def _strict(body: bytes) -> Any:
+    """Parse what may be damaged, or mean two things.
 
     The standard library lets us see names that come twice and numbers that are none;
     orjson is strict about what that library lets pass: encodings, halves of letters.

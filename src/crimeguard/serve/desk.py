@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -47,9 +47,8 @@ class _Waiting:
     asked: Request
     text: str
     champion: Predicts
-    future: asyncio.Future[Answered] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    future: asyncio.Future[Answered]
+    due: float
     scored: bool = False
 
 
@@ -76,6 +75,9 @@ class Desk:
         self._most_waiting = most_waiting
         self._seconds = seconds
         self._queue: deque[_Waiting] = deque()
+        # Those that have not been answered, the oldest first, and between them some that have.
+        self._line: deque[_Waiting] = deque()
+        self._watching = False
         self._taken = 0
 
     @property
@@ -97,21 +99,36 @@ class Desk:
         """
         if refusal := self.refusal():
             raise refusal
-        item = _Waiting(asked, text, champion)
+        loop = asyncio.get_running_loop()
+        item = _Waiting(asked, text, champion, loop.create_future(), loop.time() + self._seconds)
         if not self._queue:
-            asyncio.get_running_loop().call_soon(self._step)
+            loop.call_soon(self._step)
         self._queue.append(item)
+        self._line.append(item)
         self._taken += 1
+        if not self._watching:
+            self._watching = True
+            loop.call_at(item.due, self._watch)
         try:
-            async with asyncio.timeout(self._seconds):
-                return await item.future
-        except TimeoutError:
-            if item.scored:
-                raise no_log() from None
-            raise Problem(TOO_LATE, f"It was not scored within {self._seconds:g} seconds.",
-                          headers={"Retry-After": "1"}) from None  # fmt: skip
+            return await item.future
         finally:
             self._taken -= 1
+            while self._line and self._line[0].future.done():
+                self._line.popleft()
+
+    def _watch(self) -> None:
+        """Refuse those that have been here for too long: one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        while self._line and (self._line[0].future.done() or self._line[0].due <= loop.time()):
+            item = self._line.popleft()
+            _fail([item], no_log() if item.scored else self._too_late())
+        self._watching = bool(self._line)
+        if self._watching:
+            loop.call_at(self._line[0].due, self._watch)
+
+    def _too_late(self) -> Problem:
+        return Problem(TOO_LATE, f"It was not scored within {self._seconds:g} seconds.",
+                       headers={"Retry-After": "1"})  # fmt: skip
 
     def _step(self) -> None:
         group = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]

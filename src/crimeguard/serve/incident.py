@@ -16,6 +16,7 @@ from crimeguard.serve.problem import BAD_INCIDENT, MOST_FLAWS, Flaw, Problem, fl
 LEVEL_FIELD: Final = "information_level"
 LONGEST_TEXT: Final = 1_000
 _LONGEST_LIST: Final = 200
+_USED: Final = frozenset(INCIDENT_FIELDS)
 _KNOWN: Final = (*CANONICAL_NAMES, LEVEL_FIELD)
 # The portal's column that names a row; handed back beside the prediction.
 _NUMBER_FIELDS: Final = ("DR_NO", "dr_no")
@@ -74,16 +75,12 @@ def _read(
 ) -> tuple[Request | None, list[Flaw]]:
     if not isinstance(record, dict):
         return None, [Flaw(pointer(*prefix), "must be an object with the fields of an incident.")]
-    flaws = [flaw for key, value in record.items() for flaw in _shape(key, value, prefix)]
-    asked = record.get(LEVEL_FIELD)
-    if asked is not None:
-        try:
-            own = InformationLevel.parse(asked if isinstance(asked, str) else "")
-        except ValueError as error:
-            flaws.append(Flaw(pointer(*prefix, LEVEL_FIELD), f"{error}."))
-        else:
-            level = own if level is None else min(level, own)
-    used = {k: v for k, v in record.items() if CANONICAL_NAMES.get(k) in INCIDENT_FIELDS}
+    used = {key: value for key, value in record.items() if CANONICAL_NAMES.get(key) in _USED}
+    flaws: list[Flaw] = []
+    for key, value in record.items():
+        if key not in used or not _is_plain(value):
+            flaws += _shape(key, value, prefix)
+    level = _level(record.get(LEVEL_FIELD), level, prefix, flaws)
     if flaws:
         return None, flaws
     try:
@@ -94,17 +91,33 @@ def _read(
     return Request(incident, ignored, _dr_no(record)), []
 
 
+def _level(
+    asked: Any, most: InformationLevel | None, prefix: tuple[int, ...], flaws: list[Flaw]
+) -> InformationLevel | None:
+    """Return the lower of the level asked for and `most`; a level that is none is a flaw."""
+    if asked is None:
+        return most
+    try:
+        own = InformationLevel.parse(asked if isinstance(asked, str) else "")
+    except ValueError as error:
+        flaws.append(Flaw(pointer(*prefix, LEVEL_FIELD), f"{error}."))
+        return None
+    return own if most is None else min(most, own)
+
+
 def _shape(key: str, value: Any, prefix: tuple[int, ...]) -> list[Flaw]:
     """Check that a field is known and holds text, a number, or a list of MO codes."""
     if key == LEVEL_FIELD:
         return []
     name = CANONICAL_NAMES.get(key)
+    if name is not None and name not in _USED:
+        return []
     place = pointer(*prefix, key[:80])
     if name is None:
         near = get_close_matches(key[:80], _KNOWN, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         return [Flaw(place, f"is not a field of an incident{hint}")]
-    if name not in INCIDENT_FIELDS or _is_plain(value):
+    if _is_plain(value):
         return []
     if name == "mocodes" and isinstance(value, list):
         if len(value) <= _LONGEST_LIST and all(map(_is_plain, value)):
@@ -114,7 +127,7 @@ def _shape(key: str, value: Any, prefix: tuple[int, ...]) -> list[Flaw]:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, str):
+    if type(value) is str:
         return len(value) <= LONGEST_TEXT
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 

@@ -6,13 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from crimeguard.domain.block import coarsened
 from crimeguard.serve.problem import NO_LOG, Problem
 
 
 def as_received(record: Mapping[str, Any]) -> str:
     """Write an incident as it was sent, but no finer a place, on one line and without blanks."""
-    return json.dumps(coarsened(record), ensure_ascii=False, separators=(",", ":"))
+    coarse = coarsened(record)
+    try:
+        return orjson.dumps(coarse).decode()
+    except orjson.JSONEncodeError:  # a whole number of more than 64 bits
+        return json.dumps(coarse, ensure_ascii=False, separators=(",", ":"))
 
 
 def no_log() -> Problem:

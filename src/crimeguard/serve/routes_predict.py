@@ -29,11 +29,12 @@ from crimeguard.serve.slot import model_info
 
 router = APIRouter(tags=["predict"])
 
+PATH: Final = "/predict"
 _JSON: Final = "application/json"
 
 
 @router.post(
-    "/predict",
+    PATH,
     summary="Predict one incident",
     response_model=PredictionAnswer,
     responses=openapi.problems(
