@@ -22,7 +22,7 @@ from crimeguard.domain.incident import INCIDENT_FIELDS
 from crimeguard.records.database import Database
 from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.records.window import Window, read_window
-from crimeguard.serve import chunks, keeping, remember
+from crimeguard.serve import chunks, keeping
 from crimeguard.serve.app import create_app
 from crimeguard.serve.openapi import CALL_EXAMPLE, HEADINGS_EXAMPLE, NAMES_EXAMPLE
 from crimeguard.serve.slot import Slot
