@@ -207,7 +207,7 @@ def test_the_name_of_the_key_is_known_behind_the_guard(keyed: Settings) -> None:
 
     ring = open_keys(keyed)
     assert ring is not None
-    client = Client(guard.Guard(app, ring, Limits(Rate(0))))  # type: ignore[arg-type]
+    client = Client(guard.Guard(app, guard.KeyDoor(ring, Limits(Rate(0)))))  # type: ignore[arg-type]
     ask(client, "POST", "/predict", SECRETS[Scope.PREDICT])
     ask(client, "GET", "/livez")
     ask(client, "POST", "/predict")

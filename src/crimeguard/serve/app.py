@@ -26,7 +26,6 @@ from crimeguard.serve import (
 )
 from crimeguard.serve.audit import Audit, Audited
 from crimeguard.serve.desk import Desk
-from crimeguard.serve.direct import Direct
 from crimeguard.serve.envelope import Envelope
 from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
@@ -92,8 +91,13 @@ def create_app(
         evidence = Evidence(traffic, log.database)
         metrics.registry.register(evidence)
     audit = Audit(None if log is None else Ledger(log.database))
+    door: guard.Door = guard.HostDoor(settings.host)
+    if keys is not None:
+        door = guard.KeyDoor(keys, limits_of(settings), metrics.held_up)
     desk = Desk(log, traffic, most_waiting=settings.max_waiting, seconds=settings.deadline_seconds)
-    service = Service(settings, slot, metrics, desk, follower, log, verdicts, traffic, evidence)
+    service = Service(
+        settings, slot, metrics, desk, door, follower, log, verdicts, traffic, evidence
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -106,13 +110,10 @@ def create_app(
         docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
         lifespan=lifespan,
         middleware=[
-            Middleware(Measured, metrics=metrics), Middleware(Envelope, leaving=service.leaving),
-            *([Middleware(guard.OwnHost, own=settings.host)] if keys is None else [
-                Middleware(guard.Guard, keys=keys, limits=limits_of(settings),
-                           held_up=metrics.held_up, denied=audit.denied)
-            ]),
+            Middleware(Measured, metrics=metrics, requests=service.requests),
+            Middleware(Envelope, leaving=service.leaving),
+            Middleware(guard.Guard, door=door, denied=audit.denied),
             Middleware(Audited, audit=audit),
-            Middleware(Direct, path=routes_predict.PATH, endpoint=routes_predict.predict),
         ],
     )  # fmt: skip
     app.state.service = service

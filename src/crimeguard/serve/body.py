@@ -12,6 +12,7 @@ from starlette.types import Message, Receive
 
 from crimeguard.serve.problem import NOT_JSON, TOO_LARGE, WRONG_TYPE, Problem
 
+JSON: Final = "application/json"
 MOST_DEPTH: Final = 16  # an incident needs three: list, object, list of MO codes
 _SAME: Final = frozenset({int, bool, type(None)})  # to every reader
 _EXACT: Final = 2.0**53  # from here on a whole number may have been rounded
@@ -59,6 +60,12 @@ def refuse_announced(request: Request, limit: int) -> None:
     """Refuse with 413 a body that says itself that it is above `limit` bytes."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+
+
+def refuse_longer(body: bytes, limit: int) -> None:
+    """Refuse with 413 a body that is above `limit` bytes."""
+    if len(body) > limit:
         raise _too_large(limit)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -21,6 +21,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from crimeguard.serve.envelope import REQUEST_ID, SECURITY_HEADERS, request_id_of
+from crimeguard.serve.express import Express
 from crimeguard.serve.guard import route_of
 from crimeguard.serve.problem import (
     BUSY,
@@ -44,6 +45,12 @@ _MOST_HEADER: Final = 65_536  # bytes
 _MOST_FIELDS: Final = 128  # of a header
 _LEAST_READ: Final = 16_384  # bytes of an answer in the time that a client has
 _SPARE: Final = 64  # connections beyond the allowed ones, for probes
+_STATUS: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+_SECURITY: Final = b"".join(
+    f"{name}: {text}\r\n".encode() for name, text in SECURITY_HEADERS.items()
+)
 _Receive = Callable[[], Awaitable[Any]]
 
 
@@ -57,6 +64,7 @@ class Bounds:
     """
 
     service: Service
+    express: Express
     most: int
     header: float
     body: float
@@ -68,7 +76,8 @@ class Bounds:
     def of(cls, settings: Settings, service: Service) -> Self:
         """Return the bounds that the settings set."""
         body = settings.body_seconds
-        return cls(service, settings.max_connections, min(_HEADER_SECONDS, body), body, body)
+        header = min(_HEADER_SECONDS, body)
+        return cls(service, Express(service), settings.max_connections, header, body, body)
 
     def full(self, path: str) -> Problem | None:
         """Return why a request to this path is refused before it is read."""
@@ -92,6 +101,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._timed: RequestResponseCycle | None = None
         # Since when the client has read next to nothing, and what waited for it then.
         self._unread: tuple[float, int] | None = None
+        self._receiving = False
+        # A request for the express way, until it is known whether it came whole.
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, if need be beside the others."""
@@ -130,7 +142,11 @@ class BoundedConnection(HttpToolsProtocol):
         """Read on; a message that is not complete now has to be by a certain time."""
         before = self._began
         self._bulky = len(data) > _MOST_HEADER
+        self._receiving = True
         super().data_received(data)
+        self._receiving = False
+        if self._held is not None:
+            self._let_go(*self._held)
         if self._began is not None:
             # Of data in which it began, other messages may have the most.
             self._wait_for_more(len(data) if self._began is before else 0)
@@ -190,20 +206,44 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         problem = self._refusal(cycle)
-        if problem is None:
+        if problem is not None:
+            path, method = str(cycle.scope["path"]), str(cycle.scope["method"])
+            cycle.keep_alive = cycle.keep_alive and not self._beyond
+            identifier = request_id_of(cast("Scope", cycle.scope))
+            self._answer(cycle, *_as_answer(problem, path, identifier))
+            route = route_of(path) or "unmatched"
+            self._bounds.service.metrics.count_request(route, method, problem.kind.status, 0.0)
+        elif self._receiving and self._bounds.express.takes(cast("Scope", cycle.scope)):
+            self._held = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _let_go(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Take the request that was held the way that it can go."""
+        self._held = None
+        if self.transport.is_closing():
+            return
+        if cycle.more_body:
             super()._start_asgi_task(cycle, app)
             return
-        path, method = str(cycle.scope["path"]), str(cycle.scope["method"])
-        keep = cycle.keep_alive and not self._beyond and not self._bounds.service.leaving.is_set()
-        cycle.keep_alive = keep
-        identifier = request_id_of(cast("Scope", cycle.scope))
-        self.transport.write(self._written(problem, path, identifier, keep=keep))
+        scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
+        self._bounds.express.take(scope, body, partial(self._answer, cycle))
+
+    def _answer(
+        self, cycle: RequestResponseCycle, status: int, kind: str, body: bytes,
+        headers: Mapping[str, str], identifier: str,
+    ) -> bool:  # fmt: skip
+        """Write a whole answer; False if nobody is there any more."""
         cycle.response_started = cycle.response_complete = True
-        route = route_of(path) or "unmatched"
-        self._bounds.service.metrics.count_request(route, method, problem.kind.status, 0.0)
+        if cycle.disconnected or self.transport.is_closing():
+            return False
+        keep = cycle.keep_alive and not self._bounds.service.leaving.is_set()
+        keep = keep and headers.get("Connection") != "close"
+        self.transport.write(self._written(status, kind, body, headers, identifier, keep=keep))
         if not keep:
             self.transport.close()
         cycle.on_response()
+        return True
 
     def _refusal(self, cycle: RequestResponseCycle) -> Problem | None:
         path = str(cycle.scope["path"])
@@ -223,24 +263,31 @@ class BoundedConnection(HttpToolsProtocol):
     def _say(self, problem: Problem) -> None:
         """Answer a request that is not known yet, and close."""
         if not self.transport.is_closing():
-            self.transport.write(self._written(problem, "", "", keep=False))
+            self.transport.write(self._written(*_as_answer(problem, "", ""), keep=False))
             self.transport.close()
             self._bounds.service.metrics.count_request(
                 "unmatched", "other", problem.kind.status, 0.0
             )
 
-    def _written(self, problem: Problem, path: str, identifier: str, *, keep: bool) -> bytes:
-        status = HTTPStatus(problem.kind.status)
-        body = orjson.dumps(document(problem, path, identifier))
-        headers = {
-            "Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers,
-            REQUEST_ID: identifier, **SECURITY_HEADERS, **({} if keep else {"Connection": "close"}),
-        }  # fmt: skip
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
-        lines += [f"{name}: {text}" for name, text in headers.items() if text]
-        head = "\r\n".join(lines).encode("ascii")
-        date = b"".join(b"\r\n%s: %s" % pair for pair in self.server_state.default_headers)
-        return b"%s%s\r\n\r\n%s" % (head, date, body)
+    def _written(
+        self, status: int, kind: str, body: bytes, headers: Mapping[str, str], identifier: str,
+        *, keep: bool,
+    ) -> bytes:  # fmt: skip
+        more = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
+        if identifier:
+            more += f"{REQUEST_ID}: {identifier}\r\n"
+        if not keep and "Connection" not in headers:
+            more += "Connection: close\r\n"
+        date = b"".join(b"%s: %s\r\n" % pair for pair in self.server_state.default_headers)
+        head = f"{_STATUS[status]}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}"
+        return b"%s%s%s\r\n%s" % (head.encode("ascii"), date, _SECURITY, body)
+
+
+def _as_answer(
+    problem: Problem, path: str, identifier: str
+) -> tuple[int, str, bytes, Mapping[str, str], str]:
+    body = orjson.dumps(document(problem, path, identifier))
+    return problem.kind.status, MEDIA_TYPE, body, problem.headers, identifier
 
 
 def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -47,9 +47,13 @@ class _Waiting:
     asked: Request
     text: str
     champion: Predicts
-    future: asyncio.Future[Answered]
+    tell: Tell
     due: float
     scored: bool = False
+    told: bool = False
+
+
+Tell = Callable[[Answered | BaseException], None]
 
 
 class Desk:
@@ -92,15 +96,16 @@ class Desk:
         return Problem(BUSY, f"{self._taken} incidents wait already.",
                        headers={"Retry-After": "1"})  # fmt: skip
 
-    async def answer(self, champion: Predicts, asked: Request, text: str) -> Answered:
-        """Return the prediction once the log has it.
+    def take(self, champion: Predicts, asked: Request, text: str, tell: Tell) -> None:
+        """Score an incident with those that come beside it, and tell once the log has it.
 
-        Problem: 503 without room or without the log, 504 after the time it may take.
+        `tell` gets the prediction, or what went wrong: a Problem 503 without the log, 504
+        after the time that it may take. Problem (503): there is no room.
         """
         if refusal := self.refusal():
             raise refusal
         loop = asyncio.get_running_loop()
-        item = _Waiting(asked, text, champion, loop.create_future(), loop.time() + self._seconds)
+        item = _Waiting(asked, text, champion, tell, loop.time() + self._seconds)
         if not self._queue:
             loop.call_soon(self._step)
         self._queue.append(item)
@@ -109,19 +114,45 @@ class Desk:
         if not self._watching:
             self._watching = True
             loop.call_at(item.due, self._watch)
-        try:
-            return await item.future
-        finally:
-            self._taken -= 1
-            while self._line and self._line[0].future.done():
-                self._line.popleft()
+
+    async def answer(self, champion: Predicts, asked: Request, text: str) -> Answered:
+        """Return the prediction once the log has it, or raise what `take` would tell."""
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Answered | BaseException) -> None:
+            if future.done():
+                return  # who asked has gone away
+            if isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.take(champion, asked, text, tell)
+        return await future
+
+    def _settle(self, items: Sequence[_Waiting], outcomes: Iterable[Answered]) -> None:
+        for item, outcome in zip(items, outcomes, strict=True):
+            self._tell(item, outcome)
+
+    def _fail(self, items: Sequence[_Waiting], error: BaseException) -> None:
+        for item in items:
+            self._tell(item, error)
+
+    def _tell(self, item: _Waiting, outcome: Answered | BaseException) -> None:
+        if item.told:
+            return
+        item.told = True
+        self._taken -= 1
+        while self._line and self._line[0].told:
+            self._line.popleft()
+        item.tell(outcome)
 
     def _watch(self) -> None:
         """Refuse those that have been here for too long: one timer for all of them."""
         loop = asyncio.get_running_loop()
-        while self._line and (self._line[0].future.done() or self._line[0].due <= loop.time()):
-            item = self._line.popleft()
-            _fail([item], no_log() if item.scored else self._too_late())
+        while self._line and self._line[0].due <= loop.time():
+            item = self._line[0]
+            self._tell(item, no_log() if item.scored else self._too_late())
         self._watching = bool(self._line)
         if self._watching:
             loop.call_at(self._line[0].due, self._watch)
@@ -134,12 +165,12 @@ class Desk:
         group = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
         if self._queue:
             asyncio.get_running_loop().call_soon(self._step)
-        for by, items in self._by_variant(item for item in group if not item.future.done()):
+        for by, items in self._by_variant(item for item in group if not item.told):
             try:
                 self._score(by, items)
             except Exception as error:  # noqa: BLE001 -- handed on, not kept
                 # Each caller hears of it; the others' groups are not theirs.
-                _fail(items, error)
+                self._fail(items, error)
 
     def _by_variant(self, items: Iterable[_Waiting]) -> Iterable[tuple[Assigned, list[_Waiting]]]:
         groups: dict[tuple[str, int, str | None], tuple[Assigned, list[_Waiting]]] = {}
@@ -159,15 +190,24 @@ class Desk:
             for prediction, identifier in zip(predictions, ids, strict=True)
         ]
         if self._log is None:
-            _tell(items, answers, None)
+            self._settle(items, answers)
             return
         loop = asyncio.get_running_loop()
         future = self._log.submit(_rows(by, items, predictions, ids))
         future.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(_tell, items, answers, done)
+            lambda done: loop.call_soon_threadsafe(self._logged, items, answers, done)
         )
         if by.experiment is not None and (beside := self._traffic.shadow()):
             loop.call_soon(partial(self._score_beside, beside, items, ids))
+
+    def _logged(
+        self, items: Sequence[_Waiting], answers: Iterable[Answered], done: Future[None]
+    ) -> None:
+        error = done.exception()
+        if error is None:
+            self._settle(items, answers)
+        else:
+            self._fail(items, no_log() if isinstance(error, RecordsError) else error)
 
     def _score_beside(self, by: Assigned, items: list[_Waiting], answered: list[str]) -> None:
         predictions = by.predictor.predict([item.asked.incident for item in items])
@@ -188,19 +228,3 @@ def _rows(
         dr_no=[item.asked.dr_no for item in items], variant=by.variant, ids=ids,
         experiment=by.experiment, answered_ids=answered,
     )  # fmt: skip
-
-
-def _tell(items: list[_Waiting], answers: list[Answered], done: Future[None] | None) -> None:
-    error = None if done is None else done.exception()
-    if error is not None:
-        _fail(items, no_log() if isinstance(error, RecordsError) else error)
-        return
-    for item, answer in zip(items, answers, strict=True):
-        if not item.future.done():
-            item.future.set_result(answer)
-
-
-def _fail(items: list[_Waiting], error: BaseException) -> None:
-    for item in items:
-        if not item.future.done():
-            item.future.set_exception(error)

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,5 +92,8 @@ def _facts(request_id: str) -> dict[str, Any]:
 
 def request_id_of(scope: Scope) -> str:
     """Return the identifier that the caller gave the request, or a new one."""
-    given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+    for name, value in scope["headers"]:
+        if name == _RAW_REQUEST_ID:
+            given: str = value.decode("latin-1")
+            return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+    return uuid.uuid4().hex

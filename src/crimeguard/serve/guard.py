@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
@@ -75,8 +75,48 @@ def require_complete(app: FastAPI) -> None:
         raise RuntimeError(f"serve/guard.py does not say what {sorted(map(str, missing))} need.")
 
 
+class Door(Protocol):
+    """Decides who is let in."""
+
+    def admit(self, scope: Connection) -> None:
+        """Do nothing, or raise the Problem that a request is refused with."""
+
+
 class Guard:
-    """ASGI middleware that lets nobody pass without the key that a route needs.
+    """ASGI middleware that passes on whom the door lets in; others' bodies are not read.
+
+    Parameters
+    ----------
+    denied
+        Told of a request whose key lacks the scope, and its route, before that is answered.
+    """
+
+    def __init__(
+        self, app: ASGIApp, door: Door,
+        denied: Callable[[Connection, str], Awaitable[object]] | None = None,
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._door = door
+        self._denied = denied
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer what the door says."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._door.admit(scope)
+        except Problem as problem:
+            route = route_of(scope["path"])
+            if problem.kind is WRONG_SCOPE and self._denied is not None and route is not None:
+                await self._denied(scope, route)
+            await answer(Request(scope), problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class KeyDoor:
+    """Lets nobody pass without the key that a route needs: else 401, 403 or 429.
 
     Parameters
     ----------
@@ -84,37 +124,18 @@ class Guard:
         How many requests each key may make to routes that need one.
     held_up
         Told the name of the key of each request that was too many.
-    denied
-        Told of a request whose key lacks the scope, and its route, before that is answered.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, limits: Limits,
-        held_up: Callable[[str], object] = lambda _: None,
-        denied: Callable[[Connection, str], Awaitable[object]] | None = None,
-    ) -> None:  # fmt: skip
-        self._app = app
+        self, keys: KeyRing, limits: Limits, held_up: Callable[[str], object] = lambda _: None
+    ) -> None:
         self._keys = keys
         self._limits = limits
         self._held_up = held_up
-        self._denied = denied
 
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401, 403 or 429 without reading its body."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
+    def admit(self, scope: Connection) -> None:
+        """Let pass what is open, and who shows a key that may."""
         route = route_of(scope["path"])
-        try:
-            self._admit(scope, route)
-        except Problem as problem:
-            if problem.kind is WRONG_SCOPE and self._denied is not None and route is not None:
-                await self._denied(scope, route)
-            await answer(Request(scope), problem)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _admit(self, scope: Connection, route: str | None) -> None:
         needed = None if route is None else NEEDS[route]
         if route is not None and needed is None:
             return
@@ -139,27 +160,22 @@ class Guard:
                           headers={"Retry-After": str(math.ceil(wait))})  # fmt: skip
 
 
-class OwnHost:
-    """ASGI middleware for an API without keys: answers nobody who takes it for another site.
+class HostDoor:
+    """For an API without keys: lets nobody pass who takes it for another site (421).
 
     A page of evil.example whose name is made to lead to 127.0.0.1 (DNS rebinding) would be
     let in by the browser, for which it is of our origin; what it cannot do is to send
     another `Host`. Addresses and names without a dot are nobody's sites.
     """
 
-    def __init__(self, app: ASGIApp, own: str) -> None:
-        self._app = app
+    def __init__(self, own: str) -> None:
         self._own = own.lower()
 
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 421."""
-        if scope["type"] == "http":
-            for name, value in scope["headers"]:
-                if name == b"host" and not self._is_own(value.decode("latin-1")):
-                    problem = Problem(WRONG_HOST, "Ask for localhost, or use API keys.")
-                    await answer(Request(scope), problem)(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
+    def admit(self, scope: Connection) -> None:
+        """Look at every `Host` there is."""
+        for name, value in scope["headers"]:
+            if name == b"host" and not self._is_own(value.decode("latin-1")):
+                raise Problem(WRONG_HOST, "Ask for localhost, or use API keys.")
 
     def _is_own(self, host: str) -> bool:
         name = _PORT.sub("", host.lower()).rstrip(".")

@@ -210,10 +210,10 @@ class Metrics:
 class Measured:
     """ASGI middleware that counts and times every request, and logs those that stand out."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, requests: Requests) -> None:
         self._app = app
         self._metrics = metrics
-        self._requests = Requests()
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count it by route, method and status."""

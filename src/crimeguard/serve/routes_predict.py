@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crimeguard.serve import incident, openapi
+from crimeguard.serve import openapi, single
 from crimeguard.serve.answers import PredictionAnswer
-from crimeguard.serve.body import parse_json, read_body, require_media_type
-from crimeguard.serve.desk import Answered
+from crimeguard.serve.body import JSON, read_body
 from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BUSY,
@@ -23,18 +19,13 @@ from crimeguard.serve.problem import (
     TOO_LATE,
     WRONG_TYPE,
 )
-from crimeguard.serve.remember import as_received
 from crimeguard.serve.service import service_of
-from crimeguard.serve.slot import model_info
 
 router = APIRouter(tags=["predict"])
 
-PATH: Final = "/predict"
-_JSON: Final = "application/json"
-
 
 @router.post(
-    PATH,
+    single.PATH,
     summary="Predict one incident",
     response_model=PredictionAnswer,
     responses=openapi.problems(
@@ -49,28 +40,9 @@ async def predict(request: Request) -> Response:
     missing but when and where.
     """
     service = service_of(request)
-    predictor = service.slot.require()
-    require_media_type(request, _JSON)
+    predictor = single.require_readable(service, request)
     body = await read_body(request, service.settings.max_body_bytes)
 
-    record = parse_json(body)
-    asked = incident.read_one(record)
-    answered = await service.desk.answer(predictor, asked, as_received(record))
-    made = answered.prediction
-    service.metrics.count_predictions(made.category, made.level.label, variant=answered.by.variant)
-    return Response(orjson.dumps(_document(answered, asked.ignored)), media_type=_JSON)
-
-
-def _document(answered: Answered, ignored: tuple[str, ...]) -> dict[str, Any]:
-    prediction = answered.prediction
-    return {
-        "prediction": prediction.category,
-        "confidence": prediction.confidence,
-        "probabilities": dict(prediction.probabilities),
-        "prediction_set": prediction.prediction_set,
-        "information_level": prediction.level.label,
-        "model_info": model_info(answered.by.predictor.bundle),
-        "variant": answered.by.variant,
-        "prediction_id": answered.identifier,
-        "ignored_fields": ignored,
-    }
+    asked, text = single.read(body)
+    answered = await service.desk.answer(predictor, asked, text)
+    return Response(single.written(service, answered, asked), media_type=JSON)

@@ -13,6 +13,8 @@ from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve.desk import Desk
 from crimeguard.serve.evidence import Evidence
 from crimeguard.serve.follower import Follower
+from crimeguard.serve.guard import Door
+from crimeguard.serve.logs import Requests
 from crimeguard.serve.metrics import Metrics
 from crimeguard.serve.problem import LEAVING, Problem
 from crimeguard.serve.slot import Slot
@@ -48,14 +50,16 @@ class Service:
     """The parts of one running API.
 
     `follower` is None when one bundle is served for good, `log`, `verdicts` and `evidence`
-    only in tests. `traffic` says who answers while an experiment runs.
-    `leaving` is set when requests should be sent elsewhere.
+    only in tests. `traffic` says who answers while an experiment runs, `door` who is let in;
+    `requests` tells of those that stand out. `leaving` is set when requests should be sent
+    elsewhere.
     """
 
     settings: Settings
     slot: Slot
     metrics: Metrics
     desk: Desk
+    door: Door
     follower: Follower | None = None
     log: PredictionLog | None = None
     verdicts: Verdicts | None = None
@@ -65,6 +69,7 @@ class Service:
     batches: Workers = field(default_factory=_batches)
     labels: Workers = field(default_factory=_labels)
     experiments: Workers = field(default_factory=_experiments)
+    requests: Requests = field(default_factory=Requests)
     leaving: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
 
