@@ -15,9 +15,9 @@ from tests.serve.fakes import Client, FakePredictor, FakeRegistry
 def test_it_has_the_paths_of_the_design_and_no_others(client: Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/predict", "/predict/batch", "/labels", "/experiment", "/model", "/health", "/livez", "/readyz",
-        "/metrics", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/crimeguard",
-        "/v2/models/crimeguard/ready", "/v2/models/crimeguard/infer",
+        "/predict", "/predict/batch", "/labels", "/experiment", "/model", "/health", "/livez",
+        "/readyz", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready",
+        "/v2/models/crimeguard", "/v2/models/crimeguard/ready", "/v2/models/crimeguard/infer",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+import httpx
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +16,7 @@ from crimeguard.settings import Settings
 from tests.serve.fakes import BrokenPredictor, Client, FakePredictor
 
 
-def samples(client: Client) -> dict[tuple[str, ...], float]:
+def samples(client: Client | httpx.Client) -> dict[tuple[str, ...], float]:
     """Read all samples as {(name, sorted label values...): value}."""
     text = client.get("/metrics").text
     return {

@@ -12,9 +12,9 @@ from crimeguard.domain.level import InformationLevel
 class Prediction:
     """The most probable category, and how sure the model may be of it.
 
-    `probabilities` holds all 15 categories and sums to 1; `prediction_set` is the
-    conformal set, most probable first: it holds the true category in at least the
-    share of cases that the bundle's manifest states.
+    `probabilities` holds all 15 categories in the order of CATEGORIES and sums to 1;
+    `prediction_set` is the conformal set, most probable first: it holds the true category
+    in at least the share of cases that the bundle's manifest states.
     """
 
     category: str

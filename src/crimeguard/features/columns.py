@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,16 @@ MISSING: Final = -1
 SEXES: Final = ("F", "M", "X")
 DESCENTS: Final = tuple("ABCDFGHIJKLOPSUVWXZ")
 NO_DELAY: Final = -(10**6)  # days; a report may precede its incident by a slip, never so far
-_EPOCH: Final = dt.date(1970, 1, 1)
+_EPOCH: Final = dt.date(1970, 1, 1).toordinal()
+_SEX_AT: Final[dict[str | None, int]] = {letter: place for place, letter in enumerate(SEXES)}
+_DESCENT_AT: Final[dict[str | None, int]] = {
+    letter: place for place, letter in enumerate(DESCENTS)
+}
+_WHOLE: Final = (
+    "level", "day", "time_occ", "area", "rpt_dist_no", "premis_cd", "crossed", "vict_age",
+    "vict_sex", "vict_descent", "delay", "weapon_used_cd",
+)  # fmt: skip
+_CALL, _VICTIM, _REPORT = InformationLevel
 _NUMBERS: Final = ("time_occ", "area", "rpt_dist_no", "premis_cd", "weapon_used_cd", "vict_age")
 
 
@@ -71,20 +81,17 @@ class Columns:
     @classmethod
     def from_incidents(cls, incidents: Sequence[Incident]) -> Columns:
         """Lay out incidents that came one by one."""
-        codes = [incident.mocodes for incident in incidents]
+        # One array for all whole numbers: a call of NumPy costs what ten incidents cost.
+        table = np.array([_whole(item) for item in incidents], np.int64)
+        whole = np.ascontiguousarray(table.reshape(-1, len(_WHOLE)).T)
+        codes = [item.mocodes if item.level >= _REPORT else () for item in incidents]
         return cls(
-            level=np.array([int(item.level) for item in incidents], np.int64),
-            day=np.array([(item.date_occ - _EPOCH).days for item in incidents], np.int64),
-            crossed=np.array([item.cross_street is not None for item in incidents], np.int64),
             lat=np.array([np.nan if i.lat is None else i.lat for i in incidents], np.float64),
             lon=np.array([np.nan if i.lon is None else i.lon for i in incidents], np.float64),
-            vict_sex=_index([item.vict_sex for item in incidents], SEXES),
-            vict_descent=_index([item.vict_descent for item in incidents], DESCENTS),
-            delay=np.array([_delay(item) for item in incidents], np.int64),
-            mo_offsets=np.cumsum([0, *map(len, codes)], dtype=np.int64),
+            mo_offsets=np.array([0, *accumulate(map(len, codes))], np.int64),
             mo_values=np.array([code for mine in codes for code in mine], np.int64),
-            **{name: _numbers([getattr(item, name) for item in incidents]) for name in _NUMBERS},
-        ).hidden_above_level()
+            **dict(zip(_WHOLE, whole, strict=True)),
+        )
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, *, level: InformationLevel | None = None) -> Columns:
@@ -196,21 +203,30 @@ if not _FRAME_FIELDS.keys() >= (VICTIM_FIELDS | REPORT_FIELDS):  # pragma: no co
     raise AssertionError("every field of a level has a column")
 
 
-def _numbers(values: Sequence[int | None]) -> Ints:
-    return np.array([MISSING if value is None else value for value in values], np.int64)
+def _whole(incident: Incident) -> tuple[int, ...]:
+    """Return the whole numbers of `_WHOLE`; what the level does not include is missing."""
+    level = incident.level
+    day = incident.date_occ.toordinal()
+    reported = incident.date_rptd
+    delay = NO_DELAY if reported is None else reported.toordinal() - day
+    victim = (MISSING, MISSING, MISSING, NO_DELAY)
+    if level >= _VICTIM:
+        # A letter that no table knows counts as missing; repair lets none through.
+        sex, descent = incident.vict_sex, incident.vict_descent
+        victim = (_number(incident.vict_age), _SEX_AT.get(sex, MISSING),
+                  _DESCENT_AT.get(descent, MISSING), delay)  # fmt: skip
+    return (
+        level, day - _EPOCH, _number(incident.time_occ), _number(incident.area),
+        _number(incident.rpt_dist_no), _number(incident.premis_cd),
+        incident.cross_street is not None, *victim,
+        _number(incident.weapon_used_cd) if level >= _REPORT else MISSING,
+    )  # fmt: skip
 
 
-def _index(values: Sequence[str | None], known: tuple[str, ...]) -> Ints:
-    # A letter that no table knows counts as missing; repair lets none through.
-    return np.array([known.index(v) if v in known else MISSING for v in values], np.int64)
+def _number(value: int | None) -> int:
+    return MISSING if value is None else value
 
 
 def _index_series(series: pl.Series, known: tuple[str, ...]) -> Ints:
     places = {letter: place for place, letter in enumerate(known)}
     return series.replace_strict(places, default=MISSING, return_dtype=pl.Int64).to_numpy()
-
-
-def _delay(incident: Incident) -> int:
-    if incident.date_rptd is None:
-        return NO_DELAY
-    return (incident.date_rptd - incident.date_occ).days

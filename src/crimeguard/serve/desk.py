@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 
-from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.errors import RecordsError
 from crimeguard.domain.prediction import Prediction
 from crimeguard.records.entry import Entries, entries_of
@@ -221,7 +220,7 @@ def _rows(
     by: Assigned, items: Sequence[_Waiting], predictions: Sequence[Prediction],
     ids: Sequence[str], *, answered: Sequence[str] | None = None,
 ) -> Entries:  # fmt: skip
-    shares = np.array([[made.probabilities[name] for name in CATEGORIES] for made in predictions])
+    shares = np.array([list(made.probabilities.values()) for made in predictions])
     return entries_of(
         shares, np.array([made.level for made in predictions], np.int64),
         [item.text for item in items], bundle=by.predictor.bundle.sha256,
