@@ -48,20 +48,22 @@ class Incident:
         Raises DataError that names every value which cannot be understood.
         """
         values, bad = repair_record(record, row=row)
-        unreadable = {CANONICAL_NAMES[item.column] for item in bad}
-        bad += _missing_when_or_where(values, unreadable, row)
+        if bad or not _has_when_and_where(values):
+            unreadable = {CANONICAL_NAMES[item.column] for item in bad}
+            bad += _missing_when_or_where(values, unreadable, row)
         if bad:
             raise DataError("This incident cannot be read.", why="; ".join(map(str, bad)) + ".",
                             fix="Correct the values named, or leave optional ones out.",
                             bad=tuple(bad))  # fmt: skip
         known = level_of(values.keys())
-        usable = {name: values[name] for name in INCIDENT_FIELDS if name in values}
+        usable = {name: value for name, value in values.items() if name in _USABLE}
         return cls(**usable, level=known if level is None else min(level, known))
 
 
 _PLACE = ("area", "rpt_dist_no", "lat", "lon")
 _SHORT: Final = 40  # letters: codes, dates, degrees
 INCIDENT_FIELDS = tuple(name for name in Incident.__dataclass_fields__ if name != "level")
+_USABLE: Final = frozenset(INCIDENT_FIELDS)
 if not FORBIDDEN_FEATURES.isdisjoint(INCIDENT_FIELDS):  # pragma: no cover
     raise AssertionError("an incident must not carry what the model may not see")
 
@@ -108,6 +110,11 @@ def as_text(raw: Any) -> str:
     if isinstance(raw, float) and raw != raw:
         return ""
     return str(raw)
+
+
+def _has_when_and_where(values: Mapping[str, Any]) -> bool:
+    """Tell it quickly of most incidents."""
+    return values.get("date_occ") is not None and values.get("area") is not None
 
 
 def _missing_when_or_where(

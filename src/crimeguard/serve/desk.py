@@ -81,6 +81,7 @@ class Desk:
         # Those that have not been answered, the oldest first, and between them some that have.
         self._line: deque[_Waiting] = deque()
         self._watching = False
+        self._logging = 0  # groups that the log has not confirmed
         self._taken = 0
 
     @property
@@ -105,7 +106,7 @@ class Desk:
             raise refusal
         loop = asyncio.get_running_loop()
         item = _Waiting(asked, text, champion, tell, loop.time() + self._seconds)
-        if not self._queue:
+        if not (self._queue or self._logging):
             loop.call_soon(self._step)
         self._queue.append(item)
         self._line.append(item)
@@ -151,7 +152,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         while self._line and self._line[0].due <= loop.time():
             item = self._line[0]
-            self._tell(item, no_log() if item.scored else self._too_late())
+            self._tell(item, no_log() if item.scored or self._logging else self._too_late())
         self._watching = bool(self._line)
         if self._watching:
             loop.call_at(self._line[0].due, self._watch)
@@ -161,6 +162,10 @@ class Desk:
                        headers={"Retry-After": "1"})  # fmt: skip
 
     def _step(self) -> None:
+        # The log writes a group after the other. What would wait for it there waits here, and
+        # grows together: half the steps, and half the commits.
+        if self._logging:
+            return
         group = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
         if self._queue:
             asyncio.get_running_loop().call_soon(self._step)
@@ -192,6 +197,7 @@ class Desk:
             self._settle(items, answers)
             return
         loop = asyncio.get_running_loop()
+        self._logging += 1
         future = self._log.submit(_rows(by, items, predictions, ids))
         future.add_done_callback(
             lambda done: loop.call_soon_threadsafe(self._logged, items, answers, done)
@@ -202,6 +208,9 @@ class Desk:
     def _logged(
         self, items: Sequence[_Waiting], answers: Iterable[Answered], done: Future[None]
     ) -> None:
+        self._logging -= 1
+        if self._queue and not self._logging:
+            asyncio.get_running_loop().call_soon(self._step)
         error = done.exception()
         if error is None:
             self._settle(items, answers)

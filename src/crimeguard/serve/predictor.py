@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.incident import Incident
 from crimeguard.domain.level import InformationLevel
@@ -35,16 +33,21 @@ class Predictor:
         model = self.bundle.model
         probabilities = model.probabilities(columns)
         inside = model.prediction_sets(probabilities, columns)
-        ranked = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            Prediction(
-                category=CATEGORIES[order[0]],
-                confidence=float(row[order[0]]),
-                probabilities=dict(zip(CATEGORIES, row.tolist(), strict=True)),
-                prediction_set=tuple(CATEGORIES[place] for place in order if member[place]),
-                level=InformationLevel(int(level)),
+            _prediction(*row)
+            for row in zip(
+                probabilities.tolist(), probabilities.argmax(axis=1).tolist(), inside.tolist(),
+                columns.level.tolist(), strict=True,
             )
-            for row, order, member, level in zip(
-                probabilities, ranked, inside, columns.level, strict=True
-            )
-        ]
+        ]  # fmt: skip
+
+
+def _prediction(row: list[float], best: int, inside: list[bool], level: int) -> Prediction:
+    # Most probable first, and of equals the one that comes first in the table.
+    members = sorted(
+        (place for place, member in enumerate(inside) if member), key=lambda place: -row[place]
+    )
+    return Prediction(
+        CATEGORIES[best], row[best], dict(zip(CATEGORIES, row, strict=True)),
+        tuple([CATEGORIES[place] for place in members]), InformationLevel(level),
+    )  # fmt: skip
