@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -204,6 +204,34 @@ def test_both_ways_are_logged_and_counted(start: Starts) -> None:
     assert found[total, "POST", "/predict", "200"] == 2
     assert found[total, "POST", "/predict", "400"] == 1
     assert found["crimeguard_http_requests_in_progress",] == 1  # the one that asks
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_log_that_hangs_holds_nobody_for_good(
+    start: Starts, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start(Slot(FakePredictor()), deadline_seconds=0.3)
+    let = threading.Event()
+    write = running.database.alone
+
+    def hanging(statement: str, values: Sequence[object]) -> None:
+        assert let.wait(20)
+        write(statement, values)
+
+    monkeypatch.setattr(running.database, "alone", hanging)
+    try:
+        refused = running.ask(GOOD, KIND, way=way)
+        # Who comes while the log hangs is told the same, scored or not.
+        again = running.ask(GOOD, KIND, way=way)
+    finally:
+        let.set()
+    for answer in (refused, again):
+        assert json.loads(answer.body)["type"] == "/docs#problem-no-log"
+        assert "retry-after" in dict(answer.headers)
+    end = time.monotonic() + 20
+    while (status := running.ask(GOOD, KIND, way=way).status) != 200 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert status == 200
 
 
 def test_requests_behind_each_other_are_answered_in_turn(start: Starts) -> None:

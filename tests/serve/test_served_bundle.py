@@ -43,7 +43,9 @@ def table_of(client: Client, frame: pl.DataFrame, query: str = "") -> pl.DataFra
         headers={"Accept": "text/csv"},
     )  # fmt: skip
     assert answer.status_code == 200, answer.text
-    return pl.read_csv(io.BytesIO(answer.content), schema_overrides={"DR_NO": pl.String})
+    table = pl.read_csv(io.BytesIO(answer.content), schema_overrides={"DR_NO": pl.String})
+    assert table["prediction_id"].n_unique() == frame.height
+    return table.drop("prediction_id")
 
 
 def test_it_answers_known_incidents(predictor: Predicts) -> None:
