@@ -1,4 +1,5 @@
 import re
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_a_number_that_is_none_is_refused_by_name(text: str) -> None:
 def test_a_wrong_interval_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="CRIMEGUARD_FOLLOW_SECONDS"):
         Settings.load({"CRIMEGUARD_FOLLOW_SECONDS": text})
+
+
+ZERO = ("CRIMEGUARD_RATE_PER_SECOND", "CRIMEGUARD_RATE_BURST", "CRIMEGUARD_DRAIN_SECONDS")
+
+
+@pytest.mark.parametrize("variable", ZERO)
+def test_nothing_where_that_has_a_meaning_can_be_said(variable: str) -> None:
+    assert Settings.load({variable: "0"}) == Settings()
+    for text in ("-1", "nan", "inf"):
+        with pytest.raises(UsageError, match=variable):
+            Settings.load({variable: text})
+
+
+def test_nothing_is_refused_of_every_other_number() -> None:
+    numbers = {item.name for item in fields(Settings) if isinstance(item.default, int | float)}
+    others = {VARIABLES[name] for name in numbers} - {*ZERO}
+    assert len(others) > 10
+    for variable in others:
+        with pytest.raises(UsageError, match=f"{variable} is '0'"):
+            Settings.load({variable: "0"})
+
+
+def test_what_is_said_by_default_may_be_said() -> None:
+    said = {
+        VARIABLES[item.name]: str(item.default)
+        for item in fields(Settings)
+        if item.default is not MISSING
+    }
+    assert Settings.load(said) == Settings()
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ class Settings:
             variable = VARIABLES[name]
             text = environ.get(variable)
             if text is not None and text != "":
-                values[name] = _convert(variable, text, str(kind))
+                values[name] = _convert(variable, text, str(kind), zero=_may_be_zero(name))
         if "api_url" not in values:
             port = values.get("port", cls.__dataclass_fields__["port"].default)
             values["api_url"] = f"http://127.0.0.1:{port}"
@@ -172,7 +172,12 @@ def refuse_placeholders(environ: Mapping[str, str]) -> None:
             )
 
 
-def _convert(variable: str, text: str, kind: str) -> object:
+def _may_be_zero(name: str) -> bool:
+    """Whether 0 means none, as it does where it is the default."""
+    return Settings.__dataclass_fields__[name].default == 0
+
+
+def _convert(variable: str, text: str, kind: str, *, zero: bool) -> object:
     try:
         value = _KINDS[kind](text)
     except ValueError:
@@ -180,9 +185,10 @@ def _convert(variable: str, text: str, kind: str) -> object:
             f"{variable} is {text!r}.", why=f"It must be a number ({kind}).",
             fix=f"Set {variable} to a number, or unset it.",
         ) from None  # fmt: skip
-    if isinstance(value, int | float) and not 0 < value < math.inf:
-        raise UsageError(f"{variable} is {text!r}.", why="It must be above 0.",
-                         fix=f"Set {variable} to a positive number, or unset it.")  # fmt: skip
+    if isinstance(value, int | float) and not (0 < value < math.inf or (zero and value == 0)):
+        kinds, fix = ("0 or above", "0 or a positive") if zero else ("above 0", "a positive")
+        raise UsageError(f"{variable} is {text!r}.", why=f"It must be {kinds}.",
+                         fix=f"Set {variable} to {fix} number, or unset it.")  # fmt: skip
     return value
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from crimeguard.cli.key import key
-from crimeguard.domain.errors import UsageError
+from crimeguard.domain.errors import BundleError, CrimeGuardError, UsageError
+from crimeguard.registry.signature import signing_key, trusted
 from crimeguard.serve.keys import Scope, open_keys
 from crimeguard.settings import Settings
 
@@ -75,3 +77,38 @@ def test_what_is_missing_or_unknown_is_a_usage_error(arguments: tuple[str, ...])
 def test_help_begins_with_examples() -> None:
     text = " ".join(invoke("--help").output.split())
     assert text.index("crimeguard key --name console --scope predict") < text.index("--file")
+
+
+def test_keys_for_bundles_sign_what_a_server_accepts(tmp_path: Path, tiny_bundle: Path) -> None:
+    file, copy = tmp_path / "bundles.pem", tmp_path / "bundle"
+    result = invoke("--signing", str(file))
+    assert result.exit_code == 0, result.output
+    environ = dict(line.split("=", 1) for line in result.stdout.splitlines())
+    assert environ.keys() == {"CRIMEGUARD_BUNDLE_SIGNING_KEY_FILE", "CRIMEGUARD_BUNDLE_PUBLIC_KEYS"}
+    settings = Settings.load(environ)
+    signers, signs = trusted(settings), signing_key(settings)
+    assert signers is not None
+    assert signs is not None
+    shutil.copytree(tiny_bundle, copy)
+    with pytest.raises(BundleError):
+        signers.require(copy)
+    signs.sign(copy)
+    signers.require(copy)
+    # The private half is for its owner only, and is shown nowhere.
+    assert file.stat().st_mode & 0o077 == 0
+    secret = file.read_text().splitlines()[1]
+    assert len(secret) > 40
+    assert secret not in result.output
+
+
+def test_keys_for_bundles_as_json_and_never_over_others(tmp_path: Path) -> None:
+    file = tmp_path / "bundles.pem"
+    shown = json.loads(invoke("--signing", str(file), "--json").stdout)
+    assert shown.keys() == {"file", "public"}
+    assert shown["file"] == str(file)
+    before = file.read_bytes()
+    again = invoke("--signing", str(file))
+    assert isinstance(again.exception, CrimeGuardError)
+    assert "is there already" in str(again.exception)
+    assert file.read_bytes() == before
+    assert shown["public"] not in again.output

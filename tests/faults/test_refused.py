@@ -24,7 +24,7 @@ from tests.faults.following import PROGRAM, Folders, folders
 from tests.faults.served import INCIDENT, Served, served
 from tests.registry.test_bundle import edit_manifest
 from tests.registry.versions import other_bundle
-from tests.serve.test_rehearsal import deadly
+from tests.serve.test_rehearsal import cut
 
 PATIENCE = 60  # seconds
 
@@ -90,8 +90,8 @@ def test_what_must_not_be_served_is_refused_and_told(trained: Trained, tmp_path:
     registry = folders(settings.home)
     good = registry.put("1", trained.bundle.path)
     wrongs: dict[str, Callable[[Path], object]] = {
-        "flipped": _flip, "deadly": deadly, "linked": _link, "downgraded": _downgrade,
-        "truncated": lambda folder: os.truncate(folder / "xgboost.ubj", 1000),
+        "flipped": _flip, "cut": cut, "linked": _link, "downgraded": _downgrade,
+        "truncated": lambda folder: os.truncate(folder / "xgboost.json", 1000),
         "empty": _empty,
         "extra": lambda folder: (folder / "code.py").touch(),
     }  # fmt: skip
@@ -114,7 +114,7 @@ def test_what_must_not_be_served_is_refused_and_told(trained: Trained, tmp_path:
         until(lambda: answered_by(running) == new.sha256, running)
         assert health(running)["registry"]["refused"] is None
     assert [subject for subject, _ in refusals(settings)] == list(wrongs)
-    assert "SIG" in dict(refusals(settings))["deadly"]
+    assert "cannot be read" in dict(refusals(settings))["cut"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -147,7 +146,7 @@ def test_nothing_is_a_window_too(database: Database) -> None:
     assert len(window.rows(window.labelled)) == 0
 
 
-def test_many_rows_are_read_within_bounds(database: Database) -> None:
+def test_many_rows_are_read_as_they_were_written(database: Database) -> None:
     from crimeguard.ingest.simulator import simulate
 
     frame = canonical(pl.concat(simulate(20_000, seed=4))).frame
@@ -159,13 +158,9 @@ def test_many_rows_are_read_within_bounds(database: Database) -> None:
     write(database, rows)
     add_labels(database, [Label(row.id, "theft", 341, "t") for row in rows[::10]])
     del rows
-    began = time.perf_counter()
     window = read_window(database)
-    seconds = time.perf_counter() - began
     assert int(window.labelled.sum()) == 2_000
     assert window.frame.equals(frame.select("dr_no", *INCIDENT_FIELDS))
-    # 100,000 take about two seconds on a machine of their own; tests share theirs.
-    assert seconds < 4
 
 
 def test_what_a_shadow_scored_was_not_answered(database: Database) -> None:

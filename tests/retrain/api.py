@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from crimeguard.registry.bundle import Bundle
 from crimeguard.serve.app import create_app
 from crimeguard.serve.predictor import Predictor
 from crimeguard.serve.server import address_of, bind
-from crimeguard.serve.slot import Predicts, Slot
+from crimeguard.serve.slot import Slot
 from crimeguard.settings import Settings
 
 
@@ -128,15 +127,41 @@ class Unlike(Changed):
         return replace(prediction, probabilities=dict.fromkeys(CATEGORIES, 1 / len(CATEGORIES)))
 
 
+class Watched:
+    """An app before another: the paths that were asked for, and what is done at each."""
+
+    def __init__(self, app: Any, asked: Callable[[list[str]], None] = lambda _: None) -> None:
+        self.paths: list[str] = []
+        self._app = app
+        self._asked = asked
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self.paths.append(scope["path"])
+            self._asked(self.paths)
+        await self._app(scope, receive, send)
+
+
 @contextmanager
-def changing_over(slot: Slot, to: Predicts, after: float) -> Iterator[None]:
-    """Swap a slot after some seconds."""
+def watching(
+    slot: Slot, home: Path, asked: Callable[[list[str]], None] = lambda _: None
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve the real API from a slot, and give the paths that it has been asked for so far."""
+    app = Watched(create_app(Settings(home=home), slot), asked)
+    with listening(app) as url:
+        yield url, app.paths
 
-    def swap() -> None:
-        time.sleep(after)
-        slot.swap(to)
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    yield
-    thread.join()
+class Clock:
+    """A clock that only sleeping moves, in place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += 1

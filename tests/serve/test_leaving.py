@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import httpx
@@ -19,10 +18,9 @@ def started(home: Path, seconds: str) -> Running:
 
 
 def test_told_to_end_it_sends_callers_away_and_still_answers(tmp_path: Path) -> None:
-    running = started(tmp_path, "1.5")
+    running = started(tmp_path, "4")
     with httpx.Client(base_url=running.address) as client:
         assert "connection" not in client.post("/predict", json=NAMES_EXAMPLE).headers
-        began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         _until(lambda: httpx.get(f"{running.address}/readyz").status_code == 503, "still ready")
         refusal = client.get("/readyz")
@@ -37,7 +35,6 @@ def test_told_to_end_it_sends_callers_away_and_still_answers(tmp_path: Path) -> 
         assert httpx.get(f"{running.address}/livez").status_code == 200
     running.process.communicate(timeout=20)
     assert running.process.returncode == 0
-    assert time.monotonic() - began > 1.5
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

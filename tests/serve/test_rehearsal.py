@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import shutil
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,11 +27,8 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def deadly(folder: Path) -> None:
-    """Cut LightGBM's text in the middle of a tree, and make the manifest anew over it.
-
-    The reader ends the process that it runs in.
-    """
+def cut(folder: Path) -> None:
+    """Cut LightGBM's text in the middle of a tree, and make the manifest anew over it."""
     content = (folder / "lightgbm.txt").read_bytes()
     replace_file(folder, "lightgbm.txt", content[: content.index(b"leaf_value") + 3])
 
@@ -34,12 +37,45 @@ def test_a_good_bundle_is_survived(tiny_bundle: Path) -> None:
     assert rehearse(tiny_bundle) == verify(tiny_bundle)[1]
 
 
-def test_a_bundle_that_ends_its_reader_ends_a_child_only(copy: Path, tmp_path: Path) -> None:
-    deadly(copy)
+def test_a_bundle_that_cannot_be_read_is_refused_by_the_child(copy: Path, tmp_path: Path) -> None:
+    cut(copy)
+    with pytest.raises(BundleError, match="cannot be read") as caught:
+        server.load(copy, rehearsal=Rehearsal(tmp_path / "notes"))
+    assert "ValueError" in caught.value.why
+    assert not (tmp_path / "notes").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+def test_a_reader_that_dies_is_a_child_only(copy: Path, tmp_path: Path) -> None:
+    """The kill stands in for a file that native code does not survive: none is known now."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        end = time.monotonic() + 60
+        while not killed and time.monotonic() < end:
+            for pid in _readers_of(copy):
+                os.kill(pid, signal.SIGSEGV)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
     with pytest.raises(BundleError, match="ends the process that reads it") as caught:
         server.load(copy, rehearsal=Rehearsal(tmp_path / "notes"))
-    assert "SIG" in caught.value.why
+    thread.join()
+    assert "SIGSEGV" in caught.value.why
+    assert killed
     assert not (tmp_path / "notes").exists()
+
+
+def _readers_of(folder: Path) -> list[int]:
+    """Return the children of this process that have been told to read a folder."""
+    found = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for pid in listed.read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+    return found
 
 
 def test_what_the_child_finds_wrong_is_said(copy: Path) -> None:
@@ -105,7 +141,7 @@ def test_without_a_place_for_notes_it_is_done_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["lightgbm.txt", "xgboost.ubj"])
+@pytest.mark.parametrize("file", ["lightgbm.txt", "xgboost.json"])
 def test_random_damage_before_the_manifest_was_made_is_survived(
     tiny_bundle: Path, tmp_path: Path, file: str
 ) -> None:

@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+from contextlib import closing
 
 import polars as pl
 import pytest
 
 from crimeguard.domain.level import InformationLevel
+from crimeguard.records.database import open_database
+from crimeguard.records.prediction_log import PredictionLog
+from crimeguard.serve.app import create_app
 from crimeguard.serve.batch import Batch
 from crimeguard.serve.problem import BAD_FILE, TOO_LARGE, WRONG_TYPE, Problem
-from crimeguard.serve.upload import file_name, read_upload
+from crimeguard.serve.slot import Slot
+from crimeguard.serve.upload import SUFFIX_OF_TYPE, file_name, read_upload
+from crimeguard.settings import Settings
+from tests.serve.fakes import Client
 
 CSV = b"DR_NO,DATE OCC,TIME OCC,AREA,Crm Cd,Mocodes,extra\n1,01/02/2023,30,3,510,0344,x\n" * 1
 
@@ -129,3 +137,75 @@ def test_other_kinds_are_refused() -> None:
     with pytest.raises(Problem) as caught:
         file_name("a.xlsx", "application/octet-stream")
     assert caught.value.kind is WRONG_TYPE
+
+
+# Two rows: the second has the form of the first, so that what is kept of one is kept of all.
+FINE = pl.DataFrame({
+    "DATE OCC": ["03/10/2023"] * 2, "AREA": [12] * 2,
+    "LOCATION": ["1432 N MAIN ST APT 5", "2377 S HILL ST"], "Cross Street": ["77 2ND ST", None],
+    "LAT": [34.052234, 34.061777], "LON": [-118.243683, -118.251888],
+})  # fmt: skip
+FINER = ("1432", "APT", "2377", "77 2ND", "34.05223", "34.06177", "118.24368", "118.25188")
+COARSE = [
+    {"location": "1400 N MAIN ST", "cross_street": "00 2ND ST", "lat": 34.0522, "lon": -118.2437},
+    {"location": "2300 S HILL ST", "cross_street": None, "lat": 34.0618, "lon": -118.2519},
+]
+
+
+def written(frame: pl.DataFrame, suffix: str) -> bytes:
+    """Write a table as a file of this kind."""
+    if suffix.startswith(".csv"):
+        text = frame.write_csv().encode()
+        return gzip.compress(text, mtime=0) if suffix.endswith(".gz") else text
+    buffer = io.BytesIO()
+    match suffix:
+        case ".parquet":
+            frame.write_parquet(buffer)
+        case ".arrow":
+            frame.write_ipc(buffer)
+        case ".arrows":
+            frame.write_ipc_stream(buffer)
+        case _:
+            raise AssertionError(suffix)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("kind", [*SUFFIX_OF_TYPE, "application/json"])
+def test_no_place_finer_than_published_is_kept_of_a_file(
+    slot: Slot, settings: Settings, kind: str, typed: bool
+) -> None:
+    frame = FINE if typed else FINE.cast(pl.String)
+    if kind == "application/json":
+        body = json.dumps(frame.to_dicts()).encode()
+    else:
+        body = written(frame, SUFFIX_OF_TYPE[kind])
+    with closing(open_database(settings)) as database:
+        with PredictionLog(database) as log:
+            app = create_app(settings, slot, log=log)
+            answer = Client(app).post("/predict/batch", content=body,
+                                      headers={"Content-Type": kind})  # fmt: skip
+            app.state.service.close()
+        with database.reading() as connection:
+            found = connection.exec_driver_sql("SELECT input FROM prediction ORDER BY id")
+            logged = [row[0] for row in found]
+        # Nothing is left in any corner of the files either: the log beside the database.
+        everything = b"".join(file.read_bytes() for file in settings.home.glob("records.db*"))
+    assert answer.status_code == 200, answer.text
+    assert len(logged) == len(FINE)
+    for finer in FINER:
+        assert not any(finer in text for text in logged)
+        assert finer.encode() not in everything
+    kept = [
+        {name: row.get(name, row.get(heading)) for name, heading in NAMES.items()}
+        for row in map(json.loads, logged)
+    ]
+    assert [_numbers(row) for row in kept] == COARSE
+    assert b"1400 N MAIN ST" in everything
+
+
+NAMES = {"location": "LOCATION", "cross_street": "Cross Street", "lat": "LAT", "lon": "LON"}
+
+
+def _numbers(row: dict[str, object]) -> dict[str, object]:
+    return {name: float(str(row[name])) if name in {"lat", "lon"} else row[name] for name in row}

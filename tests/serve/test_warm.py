@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from crimeguard.domain.errors import BundleError
 from crimeguard.domain.incident import Incident
 from crimeguard.domain.prediction import Prediction
 from crimeguard.features.columns import Columns, Floats
-from crimeguard.serve.warm import warm
+from crimeguard.serve.warm import ready, warm
 from tests.serve.fakes import FakePredictor
 
 
@@ -49,3 +50,23 @@ def test_another_number_of_categories_is_refused() -> None:
 
     with pytest.raises(BundleError):
         warm(Both())
+
+
+def test_what_was_loaded_has_answered(tmp_path: Path) -> None:
+    predictor = FakePredictor()
+    assert ready(tmp_path, lambda _: predictor) is predictor
+
+
+def test_whatever_goes_wrong_on_the_way_is_a_refusal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(folder: Path) -> FakePredictor:
+        raise KeyError(folder)
+
+    with pytest.raises(BundleError, match="cannot be loaded") as refused:
+        ready(tmp_path, breaks)
+    assert refused.value.why == "KeyError."
+    assert str(tmp_path) not in str(refused.value)
+    assert "could not be loaded" in caplog.text
+    with pytest.raises(BundleError, match="does not answer as it should"):
+        ready(tmp_path, lambda _: Lopsided())

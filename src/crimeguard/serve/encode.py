@@ -11,6 +11,7 @@ import polars as pl
 
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.serve.batch import Scored
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.table import answer_table
 
 _STEP: Final = 8_192  # rows written at once
@@ -68,7 +69,7 @@ def as_parquet(scored: Scored) -> Iterator[bytes]:
 
 
 FORMS: Final[Mapping[str, Callable[[Scored], Iterator[bytes]]]] = {
-    "application/json": as_json,
+    JSON: as_json,
     "text/csv": as_csv,
     "application/vnd.apache.parquet": as_parquet,
     "application/vnd.apache.arrow.stream": as_arrow,

@@ -17,7 +17,7 @@ from crimeguard.records.ledger import Ledger
 from crimeguard.registry.folder import held
 from crimeguard.repeating import Repeating
 from crimeguard.serve.slot import Predicts, Slot
-from crimeguard.serve.warm import warm
+from crimeguard.serve.warm import ready
 
 log = logging.getLogger(__name__)
 
@@ -211,26 +211,13 @@ class Follower:
         return time.monotonic() < self._refused[1]
 
     def _serve(self, folder: Path, version: str, expected: str | None = None) -> None:
-        predictor = self._ready(folder)
+        predictor = ready(folder, self._load)
         if expected not in (None, predictor.bundle.sha256):
             raise BundleError(f"{folder.name} is not the bundle that was served.",
                               why="Its manifest has changed.")  # fmt: skip
         self._slot.swap(predictor)
         self._version, self._refused = version, None
         log.info("serving version %s (%s)", version, predictor.bundle.sha256[:12])
-
-    def _ready(self, folder: Path) -> Predicts:
-        """Return a predictor that has answered; whatever goes wrong on the way, it is refused."""
-        try:
-            predictor = self._load(folder)
-            warm(predictor)
-        except BundleError:
-            raise
-        except Exception as error:
-            log.exception("a bundle could not be loaded")
-            raise BundleError("The bundle cannot be loaded.",
-                              why=f"{type(error).__name__}.") from error  # fmt: skip
-        return predictor
 
     def _write_down(self) -> None:
         """Put a refusal into the ledger, once for all workers; again if that fails."""

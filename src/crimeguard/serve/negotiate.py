@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.requests import Request
 
 from crimeguard.serve.problem import NOT_ACCEPTABLE, Problem
+
+JSON: Final = "application/json"
 
 
 def chosen_form(request: Request, offered: Sequence[str]) -> str:

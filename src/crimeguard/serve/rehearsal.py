@@ -26,7 +26,7 @@ from crimeguard.domain.errors import BundleError
 _PATIENCE: Final = 120  # seconds; a bundle of 30,000 rows takes two, most of it imports
 _MOST_MEMORY: Final = 4_000_000_000  # bytes
 _NICE: Final = 10  # whom requests are waiting for comes first
-_READERS: Final = ("crimeguard", "lightgbm", "numpy", "polars", "xgboost-cpu")
+_READERS: Final = ("crimeguard", "numpy", "polars", "scipy")
 _KEPT: Final = 32  # notes on bundles that were survived
 _FIX: Final = "Train it again; the bundle in service stays."
 

@@ -25,7 +25,7 @@ from crimeguard.serve.body import (
 from crimeguard.serve.encode import FORMS
 from crimeguard.serve.keeping import answered, run_batch
 from crimeguard.serve.listed import read_list
-from crimeguard.serve.negotiate import chosen_form
+from crimeguard.serve.negotiate import JSON, chosen_form
 from crimeguard.serve.problem import (
     BAD_FILE,
     BAD_FORM,
@@ -51,7 +51,6 @@ from crimeguard.settings import Settings
 router = APIRouter(tags=["predict"])
 
 _LIST_BODIES: Final = 10  # a list may be so many times larger than one incident's body
-_JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
 
 
@@ -111,8 +110,8 @@ async def _reader(
     request: Request, settings: Settings, level: InformationLevel | None
 ) -> Callable[[], Batch]:
     """Take in the body, and return what turns it into a batch in a thread."""
-    kind = require_media_type(request, _JSON, _FORM, *SUFFIX_OF_TYPE)
-    if kind == _JSON:
+    kind = require_media_type(request, JSON, _FORM, *SUFFIX_OF_TYPE)
+    if kind == JSON:
         body = await read_body(request, settings.max_body_bytes * _LIST_BODIES)
         return lambda: read_list(parse_json(body), level)
     if kind == _FORM:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from crimeguard.serve.docs import render
+from crimeguard.serve.negotiate import JSON
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,7 +46,7 @@ async def script() -> Response:
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
+    return Response(orjson.dumps(request.app.openapi()), media_type=JSON)
 
 
 def _asset(name: str) -> Response:

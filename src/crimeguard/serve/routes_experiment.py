@@ -23,6 +23,7 @@ from crimeguard.serve.answers_experiment import ExperimentStatus
 from crimeguard.serve.audit import LOOPBACK
 from crimeguard.serve.body import parse_json, read_body, require_media_type
 from crimeguard.serve.experiment_body import EXPERIMENT_BODY, Asked, read_asked
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import (
     BAD_EXPERIMENT,
     BAD_QUERY,
@@ -42,7 +43,6 @@ from crimeguard.serve.service import Service, service_of
 
 router = APIRouter(tags=["experiment"])
 
-_JSON: Final = "application/json"
 _LONGEST_WHY: Final = 500
 _WHY_PARAMETER: Final = {
     "name": "why", "in": "query", "required": False, "description": "For the ledger.",
@@ -84,7 +84,7 @@ async def start(request: Request) -> Response:
     experiment runs at a time.
     """
     service = service_of(request)
-    require_media_type(request, _JSON)
+    require_media_type(request, JSON)
     body = await read_body(request, service.settings.max_body_bytes)
     asked = read_asked(parse_json(body))
     database = _database(service)
@@ -153,7 +153,7 @@ def _status(service: Service, database: Database, *, code: int = 200) -> Respons
             "state": service.traffic.state.state,
             "experiment": None if newest is None else _look(database, newest).to_dict(),
         }
-    return Response(orjson.dumps(document), code, media_type=_JSON)
+    return Response(orjson.dumps(document), code, media_type=JSON)
 
 
 def _look(database: Database, experiment: Experiment) -> experiments.Look:

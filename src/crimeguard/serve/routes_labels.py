@@ -17,6 +17,7 @@ from crimeguard.records.prediction_log import PredictionLog
 from crimeguard.serve import openapi
 from crimeguard.serve.answers import LabelsAnswer
 from crimeguard.serve.body import parse_json, read_body, require_media_type
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import (
     BAD_LABEL,
     BUSY,
@@ -37,7 +38,6 @@ router = APIRouter(tags=["labels"])
 
 MOST_LABELS: Final = 10_000  # in one request
 _BODIES: Final = 10  # a list may be so many times larger than one incident's body
-_JSON: Final = "application/json"
 _SOURCE: Final = "api"
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _FIELDS: Final = ("prediction_id", "category", "crm_cd")
@@ -60,7 +60,7 @@ async def labels(request: Request) -> Response:
     list cannot be used, none is stored.
     """
     service = service_of(request)
-    require_media_type(request, _JSON)
+    require_media_type(request, JSON)
     body = await read_body(request, service.settings.max_body_bytes * _BODIES)
     log = service.log
     if log is None:
@@ -68,7 +68,7 @@ async def labels(request: Request) -> Response:
     added = await service.labels.run(lambda: _store(log, parse_json(body)))
     service.metrics.count_labels(added.accepted, added.unchanged)
     document = {"accepted": added.accepted, "unchanged": added.unchanged}
-    return Response(orjson.dumps(document), media_type=_JSON)
+    return Response(orjson.dumps(document), media_type=JSON)
 
 
 def _store(log: PredictionLog, document: Any) -> Added:

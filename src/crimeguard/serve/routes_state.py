@@ -15,6 +15,7 @@ import crimeguard
 from crimeguard.serve import openapi
 from crimeguard.serve.answers import CardAnswer, HealthAnswer, ProbeAnswer
 from crimeguard.serve.follower import ALIAS
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import LEAVING, NO_MODEL
 from crimeguard.serve.service import Service, service_of
 from crimeguard.serve.slot import model_info
@@ -124,4 +125,4 @@ def _experiment(service: Service) -> dict[str, Any] | None:
 
 def _json(document: Any) -> Response:
     content = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(content, media_type="application/json")
+    return Response(content, media_type=JSON)

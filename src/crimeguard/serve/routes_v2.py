@@ -24,6 +24,7 @@ from crimeguard.serve.answers import (
 from crimeguard.serve.batch import Scored
 from crimeguard.serve.body import read_body, require_media_type
 from crimeguard.serve.keeping import answered, run_batch
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BAD_TENSOR,
@@ -45,7 +46,6 @@ from crimeguard.serve.workers import gone_away
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
-_JSON: Final = "application/json"
 _BODIES: Final = 10  # a request may be so many times larger than one incident's body
 # Larger requests wait their turn behind the batches; these are scored like single incidents.
 _SMALL: Final = 64_000
@@ -150,7 +150,7 @@ async def infer(request: Request) -> Response:
     service.metrics.count_batch(scored.rows)
     for category, level, number in scored.counts():
         service.metrics.count_predictions(category, level, number)
-    return Response(content, media_type=_JSON)
+    return Response(content, media_type=JSON)
 
 
 def _served(request: Request) -> Predicts:
@@ -169,11 +169,11 @@ def _require_json(request: Request) -> None:
     with Origin.
     """
     if "content-type" in request.headers or "origin" in request.headers:
-        require_media_type(request, _JSON)
+        require_media_type(request, JSON)
     if "inference-header-content-length" in request.headers:
         raise Problem(WRONG_TYPE, "Binary tensors are not read here; send the data in the JSON "
                       "(tritonclient: binary_data=False).")  # fmt: skip
 
 
 def _json(document: Any) -> Response:
-    return Response(orjson.dumps(document), media_type=_JSON)
+    return Response(orjson.dumps(document), media_type=JSON)

@@ -168,10 +168,6 @@ def load(
     rehearsal
         Lets a child process load it first.
     """
-    from crimeguard.serve import lean
-
-    lean.import_boosters()
-
     from crimeguard.registry.bundle import verify
     from crimeguard.registry.golden import load_checked
     from crimeguard.serve.predictor import Predictor
