@@ -80,3 +80,8 @@ LEAK_SUPPORT: Final = 20
 LEAK_COVERAGE: Final = 0.05
 # Numbers with more distinct values are compared by their quantiles.
 LEAK_BINS: Final = 256
+
+# The share of a file's rows that may go into quarantine. Of the 67,874 real rows at hand
+# none has to; more than one in twenty is no damage but another kind of file, and what is
+# left of it speaks of another city.
+QUARANTINE_MOST: Final = 0.05
