@@ -84,7 +84,7 @@ def test_damage_is_found(file: Path, tmp_path: Path) -> None:
     content = bytearray(kept.path.read_bytes())
     content[len(content) // 2] ^= 1
     kept.path.write_bytes(content)
-    with pytest.raises(DataError, match="quarantine is damaged.*sha256"):
+    with pytest.raises(DataError, match=r"quarantine is damaged.*sha256"):
         quarantines(tmp_path, ID)
     kept.path.unlink()
     with pytest.raises(DataError, match="quarantine is damaged"):

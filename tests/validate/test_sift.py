@@ -118,7 +118,8 @@ def test_rows_that_contradict_each_other_all_go_and_repeats_of_them_too(
 )
 @given(
     damages=st.dictionaries(
-        st.integers(0, ROWS - 1), st.lists(st.sampled_from(sorted(DAMAGES)), min_size=1, max_size=3),
+        st.integers(0, ROWS - 1),
+        st.lists(st.sampled_from(sorted(DAMAGES)), min_size=1, max_size=3),
         max_size=40,
     ),
     again=st.lists(st.integers(0, ROWS - 1), max_size=10),

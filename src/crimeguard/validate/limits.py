@@ -85,3 +85,7 @@ LEAK_BINS: Final = 256
 # none has to; more than one in twenty is no damage but another kind of file, and what is
 # left of it speaks of another city.
 QUARANTINE_MOST: Final = 0.05
+
+# Rows of a month that say in every field but the number what another says. On the real rows
+# 0.0 to 1.4 % of any month of `MIN_ROWS` or more.
+ALIKE_SHARE: Final = 0.03
