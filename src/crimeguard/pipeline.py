@@ -26,7 +26,7 @@ from crimeguard.evaluate.reference import Reference, make_reference
 from crimeguard.evaluate.training_report import figures, training_report
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.ingest.frame import Reading
-from crimeguard.ingest.quarantine import write_quarantine
+from crimeguard.ingest.quarantine import Origin, write_quarantine
 from crimeguard.ingest.snapshot import Snapshot, write_snapshot
 from crimeguard.ingest.source import read_file
 from crimeguard.ingest.writer import write_text
@@ -99,7 +99,9 @@ def prepare(
     came = reading.frame.height
     snapshot = write_snapshot(
         sifted.frame, home, source=data.name, files=[data], rows_in=came,
-        aside=lambda name: write_quarantine(sifted.faults, home, name, data, rows_in=came),
+        aside=lambda name: write_quarantine(
+            sifted.faults, home, name, lambda: Origin.of_file(data), rows_in=came
+        ),
     )  # fmt: skip
     return Prepared(snapshot, report, len(sifted.rows))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from crimeguard.cli.options import MOST_BAD, OnBadRows
 from crimeguard.ingest.snapshot import Snapshot, write_snapshot
 from tests.cli.world import crimeguard, refused
 from tests.validate.test_quality import in_march, many
@@ -90,6 +91,10 @@ def test_the_commands_of_the_page_are_there_and_do_what_it_says(
         assert told.code == 0, f"{line}: {told.err}"
     assert Path("quality.html").is_file()
     assert Path("to_correct.csv").is_file()
-    for check in re.findall(r"^\| `(\w+)`", page, re.MULTILINE):
-        report = json.loads(crimeguard("quality", "--json").out)
-        assert check in report or check in report["months"][0], check
+    told = json.loads(crimeguard("quality", "--json").out)
+    keys = re.findall(r"^\| `(\w+)`", page.split("## Quarantine")[0], re.MULTILINE)
+    assert len(keys) == 11
+    assert set(keys) <= told.keys() | told["months"][0].keys()
+    ways = re.findall(r"^\| `(\w+)`", page.split("## Quarantine")[1], re.MULTILINE)
+    assert ways == list(OnBadRows)
+    assert f"More than {MOST_BAD:.0%} bad rows".replace("%", " %") in page

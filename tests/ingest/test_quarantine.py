@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from crimeguard.domain.errors import CrimeGuardError, DataError
-from crimeguard.ingest.quarantine import FAULTS, quarantines, together, write_quarantine
+from crimeguard.ingest.quarantine import FAULTS, Origin, quarantines, together, write_quarantine
 from tests.ingest.test_snapshot import incidents, write
 
 ID = "0123456789abcdef"
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_rows_are_kept_as_they_came_with_every_reason(file: Path, tmp_path: Path) -> None:
     found = faults((2, "b", "two"), (0, "a", "one"), (0, "b", "three"), (0, "b", "four"))
-    assert write_quarantine(found, tmp_path, ID, file, rows_in=3) == 2
+    assert write_quarantine(found, tmp_path, ID, lambda: Origin.of_file(file), rows_in=3) == 2
     (kept,) = quarantines(tmp_path, ID)
     assert kept.scan().collect().to_dicts() == [
         {"row": 1, "checks": ["a", "b"], "reasons": ["one", "three", "four"],
@@ -45,7 +45,7 @@ def test_rows_are_kept_as_they_came_with_every_reason(file: Path, tmp_path: Path
 def test_a_quarantine_that_came_back_gives_its_old_reasons_up_in_the_csv(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("crimeguard_row,A,crimeguard_reasons\n7,1,old\n")
-    write_quarantine(faults((0, "a", "new")), tmp_path, ID, file, rows_in=1)
+    write_quarantine(faults((0, "a", "new")), tmp_path, ID, lambda: Origin.of_file(file), rows_in=1)
     (kept,) = quarantines(tmp_path, ID)
     assert kept.table().to_dicts() == [
         {"crimeguard_row": "1", "crimeguard_checks": "a", "crimeguard_reasons": "new", "A": "1"}
@@ -58,7 +58,7 @@ def test_typed_rows_become_text_in_the_csv_only(tmp_path: Path) -> None:
     pl.DataFrame({"mo": [[344, 1822]], "day": [dt.date(2023, 1, 2)], "lat": [34.05]}).write_parquet(
         file
     )
-    write_quarantine(faults((0, "a", "x")), tmp_path, ID, file, rows_in=1)
+    write_quarantine(faults((0, "a", "x")), tmp_path, ID, lambda: Origin.of_file(file), rows_in=1)
     (kept,) = quarantines(tmp_path, ID)
     assert kept.table().row(0)[3:] == ("344 1822", "2023-01-02", "34.05")
     assert kept.scan().collect()["came"][0] == {
@@ -66,20 +66,31 @@ def test_typed_rows_become_text_in_the_csv_only(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_rows_may_come_from_elsewhere_than_a_file(tmp_path: Path) -> None:
+    pages = pl.DataFrame({"id": ["a", "b"]})
+    origin = Origin("la-2020", "f" * 64, lambda: pages)
+    write_quarantine(faults((1, "a", "x")), tmp_path, ID, lambda: origin, rows_in=2)
+    (kept,) = quarantines(tmp_path, ID)
+    assert (kept.source, kept.path.name) == ("la-2020", f"{'f' * 16}.parquet")
+    assert kept.scan().collect()["came"][0] == {"id": "b"}
+
+
 def test_without_faults_there_is_no_quarantine(file: Path, tmp_path: Path) -> None:
-    assert write_quarantine(faults(), tmp_path, ID, file, rows_in=3) == 0
+    assert write_quarantine(faults(), tmp_path, ID, lambda: Origin.of_file(file), rows_in=3) == 0
     assert quarantines(tmp_path, ID) == []
     assert not (tmp_path / "quarantine").exists()
 
 
 def test_a_file_that_grew_meanwhile_is_refused(file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has changed while it was read"):
-        write_quarantine(faults((0, "a", "x")), tmp_path, ID, file, rows_in=2)
+        write_quarantine(
+            faults((0, "a", "x")), tmp_path, ID, lambda: Origin.of_file(file), rows_in=2
+        )
     assert not (tmp_path / "quarantine").exists()
 
 
 def test_damage_is_found(file: Path, tmp_path: Path) -> None:
-    write_quarantine(faults((0, "a", "x")), tmp_path, ID, file, rows_in=3)
+    write_quarantine(faults((0, "a", "x")), tmp_path, ID, lambda: Origin.of_file(file), rows_in=3)
     (kept,) = quarantines(tmp_path, ID)
     content = bytearray(kept.path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -64,7 +64,7 @@ def test_every_version_tells_by_its_card_what_it_saw(three_versions: Path, use_h
     assert (one.id, saw) == (snapshot.id, told)
     assert who_saw(told, known, idle.id) == (known[idle.id], [])
     for named in ("zz", ""):
-        with pytest.raises(DataError, match="0 snapshots that begin with|2 snapshots") as refused:
+        with pytest.raises(DataError, match="0 snapshots that begin with") as refused:
             who_saw(told, known, named)
         assert snapshot.id in refused.value.why
 

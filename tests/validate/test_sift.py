@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crimeguard.cli.options import MOST_BAD
 from crimeguard.domain.errors import DataError
-from crimeguard.ingest.frame import canonical
+from crimeguard.ingest.frame import Reading, canonical
 from crimeguard.ingest.quarantine import quarantines
 from crimeguard.ingest.source import read_file, read_table
 from crimeguard.pipeline import prepare
@@ -170,6 +170,13 @@ def test_many_bad_rows_are_another_kind_of_file(export: pl.DataFrame, tmp_path: 
     assert not (home / "snapshots").exists()
     assert not (home / "quarantine").exists()
     assert prepare(file, home, quarantine=True, most_bad=0.06).quarantined == 16
+
+
+def test_a_bad_row_goes_also_where_nothing_says_why() -> None:
+    frame = pl.DataFrame({"dr_no": ["1", "2", "3"]})
+    found = readable(Reading(frame, bad_rows=frozenset({0, 2})))
+    assert found.frame["dr_no"].to_list() == ["2"]
+    assert found.rows == {0, 2}
 
 
 def test_the_limit_is_silent_at_its_edge(export: pl.DataFrame) -> None:

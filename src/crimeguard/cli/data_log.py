@@ -76,7 +76,7 @@ def _tell(sights: list[Sight], idle: list[Seen], *, as_json: bool) -> None:
               "seen_by_none": [item.to_dict() for item in idle]})  # fmt: skip
         return
     if sights:
-        _table(sights)
+        _list(sights)
     else:
         console.print("there is no model yet; `crimeguard train` makes one", markup=False)
     for item in idle:
@@ -94,28 +94,21 @@ def _tell_one(one: Seen, saw: list[Sight], *, as_json: bool) -> None:
     if one.source:
         console.print(f"source  {one.source}", markup=False, soft_wrap=True)
     if saw:
-        _table(saw)
+        _list(saw)
     else:
         console.print("no model saw it", markup=False)
 
 
-def _table(sights: list[Sight]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("when (UTC)", "version", "bundle", "stage", "snapshot", "months", "rows", "by"):
-        table.add_column(name, overflow="fold", justify="right" if name == "rows" else "left")
+def _list(sights: list[Sight]) -> None:
     for item in sights:
+        known = f"version {item.version}" if item.version else "no version"
+        console.print(f"{item.at:%Y-%m-%d}  {known}  {item.stage}  bundle {item.bundle[:12]}",
+                      markup=False, soft_wrap=True)  # fmt: skip
         seen = item.snapshot
-        rows = "" if seen is None or seen.rows is None else f"{seen.rows:,}"
-        table.add_row(
-            f"{item.at:%Y-%m-%d %H:%M}", item.version or "", item.bundle[:12], item.stage,
-            "?" if seen is None else escape(seen.id), "" if seen is None else _months(seen),
-            rows, item.told_by,
-        )  # fmt: skip
-    console.print(table)
+        told = "" if item.told_by == "card" else f"  (told by the {item.told_by})"
+        what = "nobody knows what" if seen is None else f"{seen.id}  {_months(seen)}"
+        rows = "" if seen is None or seen.rows is None else f", {seen.rows:,} rows"
+        console.print(f"  saw {what}{rows}{told}", markup=False, soft_wrap=True)
 
 
 def _months(seen: Seen) -> str:

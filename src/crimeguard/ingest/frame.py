@@ -28,7 +28,7 @@ DTYPES: Final[dict[str, pl.DataType]] = {
 }
 SCHEMA: Final = {item.name: DTYPES[item.kind] for item in FIELDS}
 _PLACES: Final = ("area", "rpt_dist_no", "lat", "lon")
-_EVIDENCE: Final = 20  # bad values that are kept word for word
+EVIDENCE: Final = 20  # bad values that are kept word for word
 _LONGEST: Final = 80  # characters of a bad value or heading that are shown
 _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # Polars' name for a second heading
 # Texts that are what they should be, and their values: reports' numbers, and MO codes in
@@ -97,7 +97,7 @@ def canonical(frame: pl.DataFrame, *, source: str = "the data") -> Reading:
     unplaced = _without_when_or_where(result, bad_rows)
     faults += _in_words(unplaced, "")
     bad_rows.update(unplaced)
-    return Reading(result, tuple(faults[:_EVIDENCE]), frozenset(bad_rows), ignored, tuple(faults))
+    return Reading(result, tuple(faults[:EVIDENCE]), frozenset(bad_rows), ignored, tuple(faults))
 
 
 def _match_columns(columns: Sequence[str], source: str) -> tuple[dict[str, Field], tuple[str, ...]]:

@@ -8,7 +8,7 @@ there, `checks` and `reasons` what is wrong, `came` the row itself with its own 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,23 @@ _ID_LENGTH: Final = 16  # hexadecimal digits of the source's sha256
 FAULTS: Final = {"row": pl.Int64(), "check": pl.String(), "reason": pl.String()}
 # What a CSV says beside the row; such columns of an earlier round trip give way.
 CSV_COLUMNS: Final = ("crimeguard_row", "crimeguard_checks", "crimeguard_reasons")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows came from: a name, a sha256 of all of it, and how to have them once more.
+
+    They are asked for only if some are bad, which is rare; so none is kept for that.
+    """
+
+    name: str
+    sha256: str
+    again: Callable[[], pl.DataFrame]
+
+    @classmethod
+    def of_file(cls, file: Path) -> Origin:
+        """Return the origin that is a file."""
+        return cls(file.name, file_sha256(file), lambda: read_table(file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,46 +105,46 @@ class Quarantine:
 
 
 def write_quarantine(
-    faults: pl.DataFrame, home: Path, snapshot: str, file: Path, *, rows_in: int
+    faults: pl.DataFrame, home: Path, snapshot: str, origin: Callable[[], Origin], *, rows_in: int
 ) -> int:
-    """Keep the rows of a file that have a fault beside a snapshot; return how many.
+    """Keep the rows that have a fault beside a snapshot; return how many.
 
     Parameters
     ----------
     faults : polars.DataFrame
-        Of the schema FAULTS, `row` the 0-based position in the file; a row may have many.
+        Of the schema FAULTS, `row` the 0-based position in the origin; a row may have many.
     home : pathlib.Path
         The state folder (CRIMEGUARD_HOME).
     snapshot : str
         The id of the snapshot that does not take them.
-    file : pathlib.Path
-        Where they came from; it is read again, as rows are rarely bad.
+    origin : callable
+        Returns where they came from; called only if there is a fault.
     rows_in : int
-        The rows that the file had when it was read first; DataError if it has changed.
+        The rows that it had when it was read first; DataError if it has changed.
     """
     if not faults.height:
         return 0
     told = faults.group_by("row", maintain_order=True).agg(
         checks=pl.col("check").unique(maintain_order=True), reasons="reason"
     )
-    digest = file_sha256(file)
-    raw = read_table(file)
+    source = origin()
+    raw = source.again()
     if raw.height != rows_in:
-        raise DataError(f"{file} has changed while it was read.",
+        raise DataError(f"{source.name} has changed while it was read.",
                         why=f"It had {rows_in:,} rows, now it has {raw.height:,}.",
                         fix="Prepare it again when it is complete.")  # fmt: skip
     came = raw.with_row_index("_").select(
         pl.col("_").cast(pl.Int64).alias("row"), came=pl.struct(raw.columns)
     )
     kept = told.join(came, on="row", how="inner").sort("row").with_columns(pl.col("row") + 1)
-    target = home / FOLDER / snapshot / f"{digest[:_ID_LENGTH]}.parquet"
+    target = home / FOLDER / snapshot / f"{source.sha256[:_ID_LENGTH]}.parquet"
     with replacing(target) as handle:
         kept.write_parquet(handle, compression="zstd")
     # What lies there is what counts, not what was meant to.
     rows = int(pl.scan_parquet(target, glob=False).select(pl.len()).collect().item())
     write_text(target.with_suffix(".json"), json.dumps({
-        "schema_version": SCHEMA_VERSION, "snapshot": snapshot, "source": file.name,
-        "source_sha256": digest, "rows_in": rows_in, "rows": rows,
+        "schema_version": SCHEMA_VERSION, "snapshot": snapshot, "source": source.name,
+        "source_sha256": source.sha256, "rows_in": rows_in, "rows": rows,
         "checks": _by_check(kept["checks"]), "sha256": file_sha256(target),
     }, indent=2) + "\n")  # fmt: skip
     return rows

@@ -110,9 +110,14 @@ def _as_warning(finding: Finding) -> Finding:
 
 
 def _unreadable(reading: Reading) -> pl.DataFrame:
-    return _lines(
+    told = _lines(
         (fault.row - 1, UNREADABLE, f"{fault.column}: {fault.value!r} {fault.reason}")
         for fault in reading.faults
+    )
+    # A row is bad also where nothing says why.
+    rest = reading.bad_rows.difference(told["row"])
+    return pl.concat(
+        [told, _lines((row, UNREADABLE, "It cannot be read.") for row in sorted(rest))]
     )
 
 
