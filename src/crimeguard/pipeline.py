@@ -26,6 +26,7 @@ from crimeguard.evaluate.reference import Reference, make_reference
 from crimeguard.evaluate.training_report import figures, training_report
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.ingest.frame import Reading
+from crimeguard.ingest.quarantine import Origin, write_quarantine
 from crimeguard.ingest.snapshot import Snapshot, write_snapshot
 from crimeguard.ingest.source import read_file
 from crimeguard.ingest.writer import write_text
@@ -36,8 +37,10 @@ from crimeguard.train.model import Model
 from crimeguard.train.params import Params
 from crimeguard.train.split import TimeSplit, split_by_time
 from crimeguard.validate.leakage import refuse_forbidden
+from crimeguard.validate.limits import QUARANTINE_MOST
 from crimeguard.validate.report import Report
 from crimeguard.validate.run import validate_reading
+from crimeguard.validate.sift import readable, report_of, require_few, sift
 
 if TYPE_CHECKING:
     from crimeguard.registry.signature import SigningKey
@@ -53,16 +56,25 @@ def silent(name: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A snapshot, and what validation found on the way; no report for one made earlier."""
+    """A snapshot, and what validation found on the way; no report for one made earlier.
+
+    `quarantined` rows were left out on this way, and lie beside the snapshot.
+    """
 
     snapshot: Snapshot
     report: Report | None
+    quarantined: int = 0
 
 
 def prepare(
-    data: Path, home: Path, *, drop_bad: bool = False, progress: Progress = silent
-) -> Prepared:
+    data: Path, home: Path, *, drop_bad: bool = False, quarantine: bool = False,
+    most_bad: float = QUARANTINE_MOST, progress: Progress = silent,
+) -> Prepared:  # fmt: skip
     """Read, validate and store a file of incidents; a snapshot's folder is opened as it is.
+
+    Rows that are left out lie in `home`/quarantine with the reasons: with `drop_bad` those
+    that cannot be read, with `quarantine` also those that break the contract, unless they
+    are more than a share `most_bad`.
 
     Raises DataError when validation finds an error; nothing is stored then, and the
     report lies in `home`/reports/validation.html.
@@ -74,12 +86,24 @@ def prepare(
     progress(f"validate {data.name}", 1, 3)
     today = dt.datetime.now(dt.UTC).date()
     report = validate_reading(reading, source=data.name, as_of=today, drop_bad=drop_bad)
+    sifted = readable(reading)
+    if quarantine and not report.ok:
+        sifted = sift(reading, as_of=today)
+        report = report_of(reading, sifted, report, source=data.name, as_of=today)
     write_text(home / "reports" / "validation.html", report.to_html())
+    if quarantine:
+        require_few(sifted, reading.frame.height, most_bad, data.name)
     if not report.ok:
         raise _refusal(data, report, reading, home)
     progress(f"store {data.name}", 2, 3)
-    frame = reading.drop_bad()
-    return Prepared(write_snapshot(frame, home, source=data.name, files=[data]), report)
+    came = reading.frame.height
+    snapshot = write_snapshot(
+        sifted.frame, home, source=data.name, files=[data], rows_in=came,
+        aside=lambda name: write_quarantine(
+            sifted.faults, home, name, lambda: Origin.of_file(data), rows_in=came
+        ),
+    )  # fmt: skip
+    return Prepared(snapshot, report, len(sifted.rows))
 
 
 def _only_snapshot(folder: Path) -> Snapshot:
@@ -101,10 +125,12 @@ def _refusal(data: Path, report: Report, reading: Reading, home: Path) -> DataEr
         for item in report.errors
     )
     unread = ", or leave unreadable ones out with --on-bad drop" if reading.bad_rows else ""
+    by_row = any(found.row is not None for item in report.errors for found in item.evidence)
+    apart = ", or set bad ones aside with --on-bad quarantine" if by_row else ""
     return DataError(
         f"{data} does not keep the data contract.",
         why=errors,
-        fix=f"See {home / 'reports' / 'validation.html'} and correct the rows{unread}.",
+        fix=f"See {home / 'reports' / 'validation.html'} and correct the rows{unread}{apart}.",
         bad=reading.bad,
     )
 

@@ -40,6 +40,20 @@ def test_what_is_no_pointer_is_refused(before: str, after: str, tmp_path: Path) 
     assert refused.value.fix
 
 
+def test_a_pointer_that_dvc_wrote_says_less_and_is_held_to_the_id(tmp_path: Path) -> None:
+    file = KNOWN.write(tmp_path)
+    text = file.read_text()
+    file.write_text(text[text.index("outs:") :])  # as `dvc add` writes it
+    theirs = Pointer.read(file)
+    assert (theirs.oid, theirs.size, theirs.content_sha256) == (KNOWN.oid, KNOWN.size, "")
+    assert theirs.says(theirs.snapshot + "f" * 48)
+    assert not theirs.says("f" * 64)
+    assert KNOWN.says("b" * 64)
+    assert not KNOWN.says("b" * 63 + "c")
+    theirs.write(tmp_path)
+    assert Pointer.read(file) == theirs
+
+
 def test_pointers_are_chosen_by_the_beginning_of_their_ids(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to pull"):
         pointers(tmp_path / "none")

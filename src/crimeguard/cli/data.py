@@ -1,4 +1,4 @@
-"""`crimeguard data`: snapshots to and from the team's remote."""
+"""`crimeguard data`: snapshots to and from the team's remote, who saw them, what they lack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crimeguard.cli.console import console, emit, progress
+from crimeguard.cli.data_log import log
+from crimeguard.cli.data_quarantine import quarantine
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -118,15 +120,17 @@ def _described(item: Moved) -> dict[str, Any]:
 
 data = typer.Typer(
     name="data", no_args_is_help=True, rich_markup_mode=None,
-    help="""Keep snapshots in a DVC remote: HTTP with basic auth, S3 or a folder.
+    help="""Snapshots: in a DVC remote (HTTP, S3, a folder), in models, and what they left out.
 
 \b
 Examples:
   crimeguard data push
   crimeguard data pull
+  crimeguard data log
+  crimeguard data quarantine
 """,
 )  # fmt: skip
-for _verb in (push, pull):
+for _verb in (push, pull, log, quarantine):
     data.command(
         help=inspect.cleandoc(_verb.__doc__ or "").replace("Examples:\n", "\b\nExamples:\n")
     )(_verb)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +16,28 @@ class OnBad(StrEnum):
     DROP = "drop"
 
 
+# As limits.QUARANTINE_MOST, whose import would slow every --help down; a test holds them.
+MOST_BAD: Final = 0.05
+
+
+class OnBadRows(StrEnum):
+    """What becomes of bad rows where the others are stored."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+    QUARANTINE = "quarantine"
+
+
+OnBadRowsOption = Annotated[
+    OnBadRows,
+    typer.Option(help="refuse: bad rows are an error. drop: those that cannot be read go into "
+                 "quarantine. quarantine: those that break the contract, too."),
+]  # fmt: skip
+MostBadOption = Annotated[
+    float,
+    typer.Option(metavar="SHARE", min=0, max=1,
+                 help="With --on-bad quarantine: the share of rows that may go there."),
+]  # fmt: skip
 OnBadOption = Annotated[
     OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
 ]

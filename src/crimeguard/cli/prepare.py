@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crimeguard.cli.console import console, emit, progress
-from crimeguard.cli.options import OnBad, OnBadOption
+from crimeguard.cli.options import MOST_BAD, MostBadOption, OnBadRows, OnBadRowsOption
 
 
 def prepare(
@@ -16,7 +16,8 @@ def prepare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the snapshot; default: CRIMEGUARD_HOME.")
     ] = None,
-    on_bad: OnBadOption = OnBad.REFUSE,
+    on_bad: OnBadRowsOption = OnBadRows.REFUSE,
+    most_bad: MostBadOption = MOST_BAD,
     as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
 ) -> None:
     """Validate incidents and store them as an immutable snapshot.
@@ -24,6 +25,9 @@ def prepare(
     Examples:
       crimeguard prepare incidents.csv
       crimeguard prepare incidents.parquet --out data/prepared --json
+      crimeguard prepare incidents.csv --on-bad quarantine
+
+    Rows that are left out are kept, with the reasons: `crimeguard data quarantine`.
     """
     from crimeguard.pipeline import prepare as store
     from crimeguard.settings import Settings
@@ -31,14 +35,21 @@ def prepare(
     with progress(quiet=as_json) as bars:
         task = bars.add_task("starting", total=None)
         prepared = store(
-            data, out or Settings.load().home, drop_bad=on_bad is OnBad.DROP,
+            data, out or Settings.load().home, drop_bad=on_bad is OnBadRows.DROP,
+            quarantine=on_bad is OnBadRows.QUARANTINE, most_bad=most_bad,
             progress=lambda name, done, total: bars.update(
                 task, description=name, completed=done, total=total
             ),
         )  # fmt: skip
     snapshot = prepared.snapshot
+    told = {"snapshot": snapshot.id, "rows": snapshot.rows, "path": str(snapshot.path)}
+    if prepared.quarantined:
+        told["quarantined"] = prepared.quarantined
     if as_json:
-        emit({"snapshot": snapshot.id, "rows": snapshot.rows, "path": str(snapshot.path)})
-    else:
-        console.print(f"{snapshot.rows:,} incidents in {snapshot.path}", markup=False,
-                      soft_wrap=True)  # fmt: skip
+        emit(told)
+        return
+    console.print(f"{snapshot.rows:,} incidents in {snapshot.path}", markup=False,
+                  soft_wrap=True)  # fmt: skip
+    if prepared.quarantined:
+        console.print(f"{prepared.quarantined:,} rows in quarantine; `crimeguard data quarantine "
+                      f"{snapshot.id}` shows them", markup=False, soft_wrap=True)  # fmt: skip

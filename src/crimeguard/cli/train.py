@@ -10,7 +10,13 @@ import typer
 
 from crimeguard.cli.console import console, emit, progress
 from crimeguard.cli.court import opened, person, tell_gates
-from crimeguard.cli.options import OnBad, OnBadOption, parse_day
+from crimeguard.cli.options import (
+    MOST_BAD,
+    MostBadOption,
+    OnBadRows,
+    OnBadRowsOption,
+    parse_day,
+)
 
 if TYPE_CHECKING:
     from crimeguard.evaluate.evaluation import Evaluation
@@ -31,7 +37,8 @@ def train(
     params: Annotated[
         Path | None, typer.Option(help="Parameters; default: params.yaml here, if there is one.")
     ] = None,
-    on_bad: OnBadOption = OnBad.REFUSE,
+    on_bad: OnBadRowsOption = OnBadRows.REFUSE,
+    most_bad: MostBadOption = MOST_BAD,
     as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
 ) -> None:
     """Train on incidents up to a date, and score on those after it.
@@ -54,7 +61,8 @@ def train(
         load_params(params),
         train_until=parse_day(train_until) if train_until else None,
         test_until=parse_day(test_until) if test_until else None,
-        drop_bad=on_bad is OnBad.DROP,
+        on_bad=on_bad,
+        most_bad=most_bad,
         quiet=as_json,
     )
     if as_json:
@@ -65,7 +73,8 @@ def train(
 
 def run(
     data: Path, settings: Settings, params: Params, *, quiet: bool = False,
-    drop_bad: bool = False, train_until: dt.date | None = None, test_until: dt.date | None = None,
+    on_bad: OnBadRows = OnBadRows.REFUSE, most_bad: float = MOST_BAD,
+    train_until: dt.date | None = None, test_until: dt.date | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Prepare, train, register, judge and promote, with progress; return the outcome."""
     from crimeguard.pipeline import prepare, register, summary
@@ -81,7 +90,10 @@ def run(
         def show(name: str, done: int, total: int) -> None:
             bars.update(task, description=name, completed=done, total=total)
 
-        prepared = prepare(data, settings.home, drop_bad=drop_bad, progress=show)
+        prepared = prepare(
+            data, settings.home, drop_bad=on_bad is OnBadRows.DROP,
+            quarantine=on_bad is OnBadRows.QUARANTINE, most_bad=most_bad, progress=show,
+        )  # fmt: skip
         trained = fit(
             prepared.snapshot, params, settings.home,
             train_until=train_until, test_until=test_until, signing=signing, progress=show,

@@ -28,7 +28,7 @@ DTYPES: Final[dict[str, pl.DataType]] = {
 }
 SCHEMA: Final = {item.name: DTYPES[item.kind] for item in FIELDS}
 _PLACES: Final = ("area", "rpt_dist_no", "lat", "lon")
-_EVIDENCE: Final = 20  # bad values that are kept word for word
+EVIDENCE: Final = 20  # bad values that are kept word for word
 _LONGEST: Final = 80  # characters of a bad value or heading that are shown
 _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # Polars' name for a second heading
 # Texts that are what they should be, and their values: reports' numbers, and MO codes in
@@ -48,13 +48,15 @@ class Reading:
     """A canonical frame, and what could not be understood on the way to it.
 
     `frame` has one row an input row, in its order. `bad_rows` holds the 0-based
-    positions of the rows with a bad value, `bad` the first of these values in words.
+    positions of the rows with a bad value, `faults` these values in words, `bad` the first
+    of them.
     """
 
     frame: pl.DataFrame
     bad: tuple[BadValue, ...] = ()
     bad_rows: frozenset[int] = frozenset()
     ignored: tuple[str, ...] = field(default=())
+    faults: tuple[BadValue, ...] = ()
 
     def require_clean(
         self, source: str, fix: str = "Correct them, or leave these rows out with --on-bad drop."
@@ -84,18 +86,18 @@ def canonical(frame: pl.DataFrame, *, source: str = "the data") -> Reading:
     Raises DataError when a column is there twice, or when and where are missing.
     """
     known, ignored = _match_columns(frame.columns, source)
-    bad: list[BadValue] = []
+    faults: list[BadValue] = []
     bad_rows: set[int] = set()
     columns: dict[str, pl.Series] = {}
     for column, item in known.items():
         columns[item.name], found = _repair_column(frame[column], item)
-        bad += _evidence(found, column, len(bad))
+        faults += _in_words(found, column)
         bad_rows.update(found)
     result = pl.DataFrame(columns)
     unplaced = _without_when_or_where(result, bad_rows)
-    bad += _evidence(unplaced, "", len(bad))
+    faults += _in_words(unplaced, "")
     bad_rows.update(unplaced)
-    return Reading(result, tuple(bad), frozenset(bad_rows), ignored)
+    return Reading(result, tuple(faults[:EVIDENCE]), frozenset(bad_rows), ignored, tuple(faults))
 
 
 def _match_columns(columns: Sequence[str], source: str) -> tuple[dict[str, Field], tuple[str, ...]]:
@@ -184,11 +186,10 @@ def _sorted_out(distinct: pl.Series, item: Field) -> tuple[pl.DataFrame, pl.Seri
     )
 
 
-def _evidence(found: dict[int, tuple[str, str]], column: str, have: int) -> list[BadValue]:
-    room = max(0, _EVIDENCE - have)
+def _in_words(found: dict[int, tuple[str, str]], column: str) -> list[BadValue]:
     return [
         BadValue(row + 1, column or ("DATE OCC" if "when" in reason else "AREA"), value, reason)
-        for row, (value, reason) in list(found.items())[:room]
+        for row, (value, reason) in found.items()
     ]
 
 

@@ -27,7 +27,9 @@ _NAME: Final = re.compile(r"manifest\.json|\d{4}-\d{2}\.parquet")
 class Pointer:
     """What is known of a snapshot that lies in a remote.
 
-    `md5` is that of its listing, `content_sha256` that of its rows, `size` is in bytes.
+    `md5` is that of its listing, `content_sha256` that of its rows, `size` is in bytes. A
+    pointer that `dvc add` wrote says nothing of the rows but the snapshot's id, which is
+    the beginning of their sha256; `content_sha256` is empty then.
     """
 
     snapshot: str
@@ -36,6 +38,10 @@ class Pointer:
     files: int
     content_sha256: str
     description: str
+
+    def says(self, content_sha256: str) -> bool:
+        """Tell whether rows of this digest are those that the pointer speaks of."""
+        return content_sha256.startswith(self.content_sha256 or self.snapshot)
 
     @property
     def oid(self) -> str:
@@ -48,7 +54,7 @@ class Pointer:
 
         document = {
             "desc": self.description,
-            "meta": {"content_sha256": self.content_sha256},
+            **({"meta": {"content_sha256": self.content_sha256}} if self.content_sha256 else {}),
             "outs": [{"md5": self.oid, "size": self.size, "nfiles": self.files, "hash": "md5",
                       "path": self.snapshot}],
         }  # fmt: skip
@@ -58,7 +64,7 @@ class Pointer:
 
     @classmethod
     def read(cls, file: Path) -> Pointer:
-        """Read a pointer; DataError if it is none that was written here."""
+        """Read a pointer that `data push` or `dvc add` wrote; DataError if it is none."""
         import yaml
 
         try:
@@ -69,17 +75,21 @@ class Pointer:
                 md5=str(out["md5"]).removesuffix(".dir"),
                 size=int(out["size"]),
                 files=int(out["nfiles"]),
-                content_sha256=str(document["meta"]["content_sha256"]),
+                content_sha256=_rows_digest(document),
                 description=str(document.get("desc", "")),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise _foreign(file, f"{type(error).__name__}.") from None
         if not (_ID.fullmatch(pointer.snapshot) and _MD5.fullmatch(pointer.md5)
-                and _SHA256.fullmatch(pointer.content_sha256)):  # fmt: skip
+                and _SHA256.fullmatch(pointer.content_sha256 or "0" * 64)):  # fmt: skip
             raise _foreign(file, "Its digests are none.")
         if file.name != f"{pointer.snapshot}{SUFFIX}":
             raise _foreign(file, f"It speaks of {pointer.snapshot}.")
         return pointer
+
+
+def _rows_digest(document: dict[str, Any]) -> str:
+    return str(document["meta"]["content_sha256"]) if "meta" in document else ""
 
 
 def pointer_to(snapshot: Snapshot, md5s: Mapping[str, str]) -> Pointer:
@@ -153,4 +163,5 @@ def select(files: Sequence[Path], chosen: Sequence[str], folder: Path) -> list[P
 
 def _foreign(file: Path, why: str) -> DataError:
     return DataError(f"{file} is no pointer to a snapshot.", why=why,
-                     fix="Take it from git again; `crimeguard data push` writes them.")  # fmt: skip
+                     fix="Take it from git again; `crimeguard data push` and `dvc add` "
+                     "write them.")  # fmt: skip

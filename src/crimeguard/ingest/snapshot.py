@@ -32,6 +32,8 @@ _ORDER: Final = ("date_occ", "time_occ", "dr_no")
 _ID_LENGTH: Final = 16  # hexadecimal digits: 64 bits
 _STALE_SECONDS: Final = 3600
 OnProgress = Callable[[int], None]
+# Puts rows that are not to be kept beside the snapshot of this id; returns how many.
+Aside = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def write_snapshot(
     source: str,
     files: Sequence[Path] = (),
     on_progress: OnProgress | None = None,
+    rows_in: int | None = None,
+    aside: Aside | None = None,
 ) -> Snapshot:
     """Write a canonical frame as a snapshot under `home`/snapshots, or find it there.
 
@@ -123,12 +127,19 @@ def write_snapshot(
         The files they were read from; name and sha256 go into the manifest.
     on_progress : callable, optional
         Called with the number of rows of each partition that is written.
+    rows_in : int, optional
+        Rows that came, those in quarantine too; by default those of the frame.
+    aside : callable, optional
+        Called with the snapshot's id before it is there: a process that is killed in
+        between loses no row.
 
     Raises
     ------
     DataError
         If the frame is not canonical, is empty, lacks a number or date, or if two rows
         with the same number contradict each other. Nothing is written then.
+    CrimeGuardError
+        If a row that came is neither kept, nor in quarantine, nor a repeated one.
     """
     clean, duplicates = _deduplicated(_require_canonical(frame))
     parts = _partitions(clean)
@@ -138,6 +149,9 @@ def write_snapshot(
         for month, part in parts
     ]  # fmt: skip
     content = content_of(clean.columns, described)
+    quarantined = aside(content[:_ID_LENGTH]) if aside else 0
+    came = frame.height if rows_in is None else rows_in
+    _require_whole(came, clean.height, quarantined, duplicates)
     target = home / "snapshots" / content[:_ID_LENGTH]
     if target.exists():
         return _existing(target, content)
@@ -148,7 +162,9 @@ def write_snapshot(
         "source": source,
         "files": [{"name": file.name, "sha256": file_sha256(file)} for file in files],
         "rows": clean.height,
+        "rows_in": came,
         "duplicates_removed": duplicates,
+        "quarantined": quarantined,
         "columns": clean.columns,
         **_span(clean),
         "partitions": described,
@@ -190,6 +206,15 @@ def _deduplicated(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
             fix="Keep the right row of each; `crimeguard validate` shows them.",
         )
     return pl.concat([frame.filter(~again), kept]), repeated.height - kept.height
+
+
+def _require_whole(came: int, kept: int, quarantined: int, duplicates: int) -> None:
+    if came != kept + quarantined + duplicates:
+        raise CrimeGuardError(
+            f"{came:,} rows came, {kept + quarantined + duplicates:,} are accounted for.",
+            why=f"{kept:,} kept, {quarantined:,} in quarantine, {duplicates:,} repeated.",
+            fix="Nothing was stored. This is an error of CrimeGuard: please report it.",
+        )
 
 
 def _partitions(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

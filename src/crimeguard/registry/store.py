@@ -43,7 +43,10 @@ _PACKAGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A registered model version and where it stands in its life."""
+    """A registered model version and where it stands in its life.
+
+    `snapshot` is what its run says that it was trained on; empty if it says nothing.
+    """
 
     number: str
     stage: str
@@ -52,6 +55,7 @@ class Version:
     run_id: str
     created: dt.datetime
     metrics: Mapping[str, float]
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class Registry:
             models = self._client.search_registered_models(f"name = '{NAME}'")
             aliases = dict(models[0].aliases) if models else {}
             found = self._client.search_model_versions(f"name = '{NAME}'")
-            metrics = {v.run_id: self._client.get_run(v.run_id).data.metrics for v in found}
+            runs = {v.run_id: self._client.get_run(v.run_id).data for v in found}
         listed = [
             Version(
                 number=str(v.version),
@@ -153,7 +157,8 @@ class Registry:
                 sha256=v.tags.get("bundle_sha256", ""),
                 run_id=v.run_id,
                 created=dt.datetime.fromtimestamp(v.creation_timestamp / 1000, dt.UTC),
-                metrics=metrics[v.run_id],
+                metrics=runs[v.run_id].metrics,
+                snapshot=runs[v.run_id].tags.get("snapshot", ""),
             )
             for v in found
         ]

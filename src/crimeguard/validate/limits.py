@@ -80,3 +80,12 @@ LEAK_SUPPORT: Final = 20
 LEAK_COVERAGE: Final = 0.05
 # Numbers with more distinct values are compared by their quantiles.
 LEAK_BINS: Final = 256
+
+# The share of a file's rows that may go into quarantine. Of the 67,874 real rows at hand
+# none has to; more than one in twenty is no damage but another kind of file, and what is
+# left of it speaks of another city.
+QUARANTINE_MOST: Final = 0.05
+
+# Rows of a month that say in every field but the number what another says. On the real rows
+# 0.0 to 1.4 % of any month of `MIN_ROWS` or more.
+ALIKE_SHARE: Final = 0.03

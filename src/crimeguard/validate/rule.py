@@ -57,6 +57,17 @@ class Rule:
         """Tell whether the frame has the columns and rows that the rule needs."""
         return set(self.fields) <= set(frame.columns) and frame.height >= self.min_rows
 
+    def severity_at(self, share: float, rows: int) -> Severity | None:
+        """Return what a share of 0 to 1 of so many rows amounts to, None if to nothing."""
+        if rows < self.min_rows or share <= self.tolerated:
+            return None
+        return Severity.ERROR if share > self.error_above else self.severity
+
+    def broken(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """Return one column, true where a row does not meet the condition."""
+        held = self.holds(frame) if callable(self.holds) else frame.select(self.holds)
+        return held.select((~pl.first()).fill_null(value=False).alias(self.check))
+
 
 def run_rules(
     frame: pl.DataFrame,
@@ -122,10 +133,9 @@ def _finding(frame: pl.DataFrame, rule: Rule, failed: pl.Series, rows: pl.Series
     share = count / frame.height
     numbers = pl.int_range(1, frame.height + 1, eager=True) if rows is None else rows
     offending = frame.with_columns(numbers.alias("row")).filter(failed)
-    worse = share > rule.error_above
     return Finding(
         check=rule.check,
-        severity=Severity.ERROR if worse else rule.severity,
+        severity=rule.severity_at(share, frame.height) or rule.severity,
         count=count,
         share=share,
         meaning=rule.meaning,
@@ -137,16 +147,21 @@ def _finding(frame: pl.DataFrame, rule: Rule, failed: pl.Series, rows: pl.Series
 
 def _evidence(offending: pl.DataFrame, rule: Rule) -> tuple[Evidence, ...]:
     numbered = "dr_no" in offending.columns
-    shown = offending.select(rule.fields if rule.shown is None else rule.shown)
     return tuple(
-        Evidence(row, dr_no, _text(value))
+        Evidence(row, dr_no, value)
         for row, dr_no, value in zip(
             offending["row"],
             offending["dr_no"] if numbered else [None] * offending.height,
-            shown.iter_rows(named=True),
+            in_words(offending, rule),
             strict=True,
         )
     )
+
+
+def in_words(frame: pl.DataFrame, rule: Rule) -> list[str]:
+    """Return what each row says in the fields of a rule, as text."""
+    shown = frame.select(rule.fields if rule.shown is None else rule.shown)
+    return [_text(values) for values in shown.iter_rows(named=True)]
 
 
 def _text(values: dict[str, Any]) -> str:
