@@ -165,8 +165,7 @@ def _searched(
 
 
 def _runs(plan: Plan, settings: Settings) -> NestedRuns:
-    from crimeguard.registry.nested import Run
-    from crimeguard.registry.store import open_registry
+    from crimeguard.registry.store import Run, open_registry
 
     tags = {
         "snapshot": plan.data,
@@ -248,8 +247,9 @@ def _tell(outcome: dict[str, Any], file: _Text) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    console.print(f"{outcome['finished']} of {outcome['asked']} trials finished ({outcome['pruned']} pruned), "
-                  f"{outcome['failed']} cut off", markup=False)  # fmt: skip
+    console.print(f"{outcome['finished']} of {outcome['asked']} trials finished "
+                  f"({outcome['pruned']} pruned), {outcome['failed']} cut off",
+                  markup=False)  # fmt: skip
     if outcome["confirm"]:
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("log-loss", "incidents", "before", "after", "gain", "interval"):

@@ -11,23 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from crimeguard.registry.store import Run
 
 _KEY: Final = "crimeguard.search"
 _TRIAL: Final = "crimeguard.trial"
 _PARENT: Final = "mlflow.parentRunId"
 _NAME: Final = "mlflow.runName"
 FINISHED: Final = "FINISHED"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one training run leaves in MLflow beside its bundle."""
-
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    artifacts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any, Final
 from crimeguard.domain.errors import BundleError, NoVersionError, RegistryError
 from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
 from crimeguard.registry.folder import SIGNATURE, held
-from crimeguard.registry.nested import NestedRuns, Run
+from crimeguard.registry.nested import NestedRuns
 from crimeguard.settings import Settings
 
 STAGING: Final = "staging"
@@ -53,6 +53,16 @@ class Version:
     run_id: str
     created: dt.datetime
     metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one training run leaves in MLflow beside its bundle."""
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifacts: tuple[Path, ...] = ()
 
 
 class Registry:

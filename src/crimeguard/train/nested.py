@@ -14,7 +14,7 @@ from crimeguard.domain.errors import CrimeGuardError, DataError
 from crimeguard.features.columns import Floats
 from crimeguard.train.fit import Progress, Shown, fit_model
 from crimeguard.train.params import Params
-from crimeguard.train.split import up_to
+from crimeguard.train.split import day_range, up_to
 
 # A day of incidents in a fold: how many, and the sum of their log-losses in nats.
 Days = list[tuple[int, float]]
@@ -34,7 +34,8 @@ class Fold:
     @property
     def label(self) -> str:
         """Name the fold by the days that it scores."""
-        return f"{self.test['date_occ'].min()} to {self.test['date_occ'].max()}"
+        first, last = day_range(self.test)
+        return f"{first} to {last}"
 
 
 Scorer = Callable[[Fold, Params, Progress], Days]
@@ -54,16 +55,14 @@ def nested_splits(train: pl.DataFrame, train_until: dt.date, params: Params) -> 
     Each fold learns from all days before it but those of the embargo. Raises DataError if
     the window is too short to leave a week to the first, or holds what is newer.
     """
-    newest = train["date_occ"].max()
-    if not isinstance(newest, dt.date) or newest > train_until:
+    first, newest = day_range(train)
+    if newest > train_until:
         raise DataError(f"The training window ends on {train_until} and holds {newest}.",
                         fix="Give the training incidents alone.")  # fmt: skip
     how = params.tuning
     confirm_from = train_until - dt.timedelta(how.confirm_days)
     starts = [confirm_from - dt.timedelta(how.fold_days * back) for back in range(how.folds, 0, -1)]
     embargo = dt.timedelta(params.split.embargo_days)
-    first = train["date_occ"].min()
-    assert isinstance(first, dt.date)  # noqa: S101 -- there is a newest one
     if (starts[0] - embargo - first).days + 1 < _LEAST_DAYS:
         raise DataError(f"The training window, {first} to {train_until}, is too short to tune in.",
                         why=f"{how.folds} folds of {how.fold_days} days and {how.confirm_days} to "
