@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,10 @@ class World:
         return self.folder / "home"
 
     def words(self, count: int, params: str = "params.yaml", space: str = "space.csv") -> list[Any]:
-        return ["--data", self.folder / "rows.parquet", "--params", self.folder / params,
-                "--space", self.folder / space, "--trials", count, "--train-until", UNTIL]  # fmt: skip
+        return [
+            "--data", self.folder / "rows.parquet", "--params", self.folder / params,
+            "--space", self.folder / space, "--trials", count, "--train-until", UNTIL,
+        ]  # fmt: skip
 
 
 def make(folder: Path, exported: pl.DataFrame, empty_home: Path) -> World:
@@ -81,7 +82,7 @@ def note_days(world: World, patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def world(
     exported: pl.DataFrame, empty_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[World, dict[str, Any]]]:
+) -> tuple[World, dict[str, Any]]:
     """Search once for all tests that look at what a search leaves; not to be changed."""
     world = make(tmp_path_factory.mktemp("tuned"), exported, empty_home)
     with pytest.MonkeyPatch.context() as patch:
@@ -89,7 +90,7 @@ def world(
         note_days(world, patch)
         done = crimeguard("tune", *world.words(6), "--json")
     assert done.code == 0, done.err
-    yield world, json.loads(done.out)
+    return world, json.loads(done.out)
 
 
 @pytest.fixture
