@@ -60,6 +60,8 @@ def start(words: Sequence[object], home: Path) -> subprocess.Popen[str]:
         [sys.executable, "-m", "crimeguard", "tune", *map(str, words)], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "CRIMEGUARD_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        # What is started in the background of a shell ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

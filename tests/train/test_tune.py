@@ -5,7 +5,10 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import optuna
 import polars as pl
 import pytest
 from optuna.trial import TrialState
@@ -206,10 +209,11 @@ def test_when_the_time_is_up_the_running_trial_ends_at_its_next_step(
     plan: Plan, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("crimeguard.train.tune.time.monotonic", lambda: float(next(clock)))
+    told = SimpleNamespace(monotonic=lambda: float(next(clock)))
+    monkeypatch.setattr("crimeguard.train.tune.time", told)
     with opened(plan, file) as study:
-        # A trial of three folds asks for the time nine times.
-        study.run(12, 22.5, scorer=by_formula)
+        # A trial of three folds asks for the time nine times; this is within the third trial.
+        study.run(12, 20.5, scorer=by_formula)
         assert (len(study.finished()), study.failed()) == (2, 1)
         study.run(12, 0.5, scorer=by_formula)
         assert (len(study.finished()), study.failed()) == (2, 2)
@@ -217,6 +221,23 @@ def test_when_the_time_is_up_the_running_trial_ends_at_its_next_step(
     searched(plan, file, 3)
     with opened(plan, file) as study:
         assert (len(study.finished()), study.failed()) == (3, 2)
+
+
+def test_ctrl_c_in_the_moment_after_a_trial_was_told_keeps_the_trial(
+    plan: Plan, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(plan, file) as study:
+        tell = study._study.tell
+
+        def told_then_cut(trial: optuna.Trial, *values: float, **how: Any) -> None:
+            tell(trial, *values, **how)
+            if values:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(study._study, "tell", told_then_cut)
+        with pytest.raises(KeyboardInterrupt):
+            study.run(2, scorer=by_formula)
+        assert states(study) == [TrialState.COMPLETE]
 
 
 def test_an_error_in_a_trial_is_not_swallowed(plan: Plan, file: Path) -> None:

@@ -145,11 +145,9 @@ def _searched(
 
     folder = settings.home / "tuning"
     with held(folder, ".lock", patience=1), opened(plan, folder / "trials.db") as study:
-        runs = _runs(plan, settings)
+        runs = _shown(study, settings)
+        finished(len(study.finished()))
         try:
-            for trial in study.finished():
-                runs.note(_nested(trial))
-            finished(len(study.finished()))
 
             def done(trial: Trial) -> None:
                 runs.note(_nested(trial))
@@ -158,22 +156,28 @@ def _searched(
             study.run(trials, seconds, on_step=show, on_trial=done)
             outcome = {"asked": trials, **_outcome(study, file, show)}
         except KeyboardInterrupt:
-            runs.end("KILLED", {}, [])
+            # Looked up anew: the interrupt may have cut off the writing of a run.
+            _shown(study, settings).end("KILLED", {}, [])
             raise _interrupted(len(study.finished()), trials) from None
         _end(runs, outcome)
     return outcome
 
 
-def _runs(plan: Plan, settings: Settings) -> NestedRuns:
+def _shown(study: Study, settings: Settings) -> NestedRuns:
+    """Open the run of a search in MLflow, and write what is missing there of its trials."""
     from crimeguard.registry.store import Run, open_registry
 
+    plan = study.plan
     tags = {
         "snapshot": plan.data,
         "confirm": plan.nested.confirm.label,
         "folds": ", ".join(fold.label for fold in plan.nested.folds),
     }
     run = Run(plan.shape, {}, tags)
-    return open_registry(settings).nested(_EXPERIMENT, plan.name, run)
+    runs = open_registry(settings).nested(_EXPERIMENT, plan.name, run)
+    for trial in study.finished():
+        runs.note(_nested(trial))
+    return runs
 
 
 def _nested(trial: Trial) -> Any:

@@ -165,7 +165,8 @@ class Study:
         try:
             self._score(trial, self._suggest(trial, whole=place == 0), scorer, clock)
         except BaseException:
-            self._study.tell(trial, state=TrialState.FAIL)
+            # Ctrl-C may come in the moment after the trial was told.
+            self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             raise
         return self.finished()[-1]
 
