@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import shlex
 import signal
@@ -56,7 +57,10 @@ class World:
 
 def make(folder: Path, exported: pl.DataFrame, empty_home: Path) -> World:
     copy_home(empty_home, folder / "home")
-    exported.write_parquet(folder / "rows.parquet")
+    # MLflow's client leaves the address of the empty one behind.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+    exported.gather_every(2).write_parquet(folder / "rows.parquet")
     (folder / "params.yaml").write_text(SMALL)
     (folder / "space.csv").write_text(SPACE)
     return World(folder)
@@ -213,11 +217,11 @@ def test_a_gain_is_proposed_as_a_diff_and_made_when_asked(fresh: World) -> None:
     file = fresh.folder / "bad.yaml"
     file.write_text("# mine\n" + BAD.replace("folds: 2}", "folds: 2}  # few", 1))
     (fresh.folder / "better.csv").write_text(BETTER)
-    words = fresh.words(4, "bad.yaml", "better.csv")
+    words = fresh.words(2, "bad.yaml", "better.csv")
     before = file.read_text()
     told = crimeguard("tune", *words)
     assert told.code == 0, told.err
-    assert "4 of 4 trials finished" in told.err
+    assert "2 of 2 trials finished" in told.err
     assert f"--- {file}" in told.err
     assert "-linear: {iterations: 1, folds: 2}  # few" in told.err
     assert "nothing is changed; --write makes the change" in told.err
@@ -239,7 +243,7 @@ def test_a_gain_is_proposed_as_a_diff_and_made_when_asked(fresh: World) -> None:
 
 def test_what_is_no_better_than_chance_is_not_proposed(fresh: World) -> None:
     (fresh.folder / "alike.csv").write_text(ALIKE)
-    told = crimeguard("tune", *fresh.words(3, space="alike.csv"), "--write", "--json")
+    told = crimeguard("tune", *fresh.words(2, space="alike.csv"), "--write", "--json")
     assert told.code == 0, told.err
     outcome = json.loads(told.out)
     assert (outcome["proposed"], outcome["written"], outcome["diff"]) == (False, False, "")
@@ -247,7 +251,7 @@ def test_what_is_no_better_than_chance_is_not_proposed(fresh: World) -> None:
     assert (fresh.folder / "params.yaml").read_text() == SMALL
     parent, _ = shown(fresh.home)
     assert parent.data.metrics["proposed"] == 0.0
-    assert "nothing is proposed" in crimeguard("tune", *fresh.words(3, space="alike.csv")).err
+    assert "nothing is proposed" in crimeguard("tune", *fresh.words(2, space="alike.csv")).err
 
 
 def test_a_file_that_was_changed_meanwhile_is_not_overwritten(
@@ -262,7 +266,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(
         return fit_model(*words)
 
     monkeypatch.setattr(nested, "fit_model", edited)
-    words = fresh.words(4, "bad.yaml", "better.csv")
+    words = fresh.words(2, "bad.yaml", "better.csv")
     refused(crimeguard("tune", *words, "--write", "--json"), 2, "has changed since the search")
     assert file.read_text() == f"{BAD}seed: 5\n"
 

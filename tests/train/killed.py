@@ -59,10 +59,15 @@ def start(words: Sequence[object], home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "crimeguard", "tune", *map(str, words)], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "CRIMEGUARD_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        env={**_environment(), "CRIMEGUARD_HOME": str(home), "OMP_NUM_THREADS": "1"},
         # What is started in the background of a shell ignores Ctrl-C, and so do its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """Return our own without MLflow's address, which its client leaves behind."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
 
 
 def trials(home: Path) -> list[Kept]:
