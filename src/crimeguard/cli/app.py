@@ -34,6 +34,7 @@ from crimeguard.cli.secrets import secrets
 from crimeguard.cli.serve import serve
 from crimeguard.cli.simulate import simulate
 from crimeguard.cli.train import train
+from crimeguard.cli.tune import tune
 from crimeguard.cli.ui import ui
 from crimeguard.cli.up import up
 from crimeguard.cli.validate import validate
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 
 for verb in (
-    up, demo, doctor, simulate, profile, validate, prepare, quality, train, evaluate, predict,
+    up, demo, doctor, simulate, profile, validate, prepare, quality, train, tune, evaluate, predict,
     serve, ui, log, label, monitor, retrain, promote, rollback, history, fetch,
     key, secrets, pipeline, deploy, notice,
 ):  # fmt: skip

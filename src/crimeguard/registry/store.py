@@ -15,13 +15,14 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from crimeguard.domain.errors import BundleError, NoVersionError, RegistryError
 from crimeguard.registry.bundle import FILES, MANIFEST, NAME, Bundle, verify
 from crimeguard.registry.folder import SIGNATURE, held
+from crimeguard.registry.nested import NestedRuns
 from crimeguard.settings import Settings
 
 STAGING: Final = "staging"
@@ -105,6 +106,13 @@ class Registry:
             version = self._client_version(logged, active.info.run_id, bundle)
             self._client.set_registered_model_alias(NAME, STAGING, version)
         return version
+
+    def nested(self, experiment: str, key: str, run: Run) -> NestedRuns:
+        """Open the parent run of a search, known by its key, and what is nested in it."""
+        with self._asking("written"):
+            place = self._experiment(experiment)
+        parent = replace(run, params=_flat(run.params))
+        return NestedRuns(self._mlflow, self._client, self._asking, place, key, parent)
 
     def promote(self, version: str) -> str | None:
         """Make a version the one in production; return the one that it replaces, if any."""

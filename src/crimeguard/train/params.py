@@ -179,6 +179,24 @@ class RetrainParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TuningParams:
+    """How `crimeguard tune` tries parameters; all of it inside the training window.
+
+    Every trial is scored on `folds` blocks of `fold_days`, each by a model of the days before
+    it. The newest `confirm_days` are seen by no trial: the best one is judged there, and is
+    proposed if it gains at least `min_gain` nats of log-loss, with `confidence` more than
+    none. The first `startup` trials are drawn at random, and none of them is cut short.
+    """
+
+    folds: int = 3
+    fold_days: int = 7
+    confirm_days: int = 14
+    startup: int = 8
+    min_gain: float = 0.001
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """Everything that shapes a model beside its data."""
 
@@ -195,6 +213,7 @@ class Params:
     gates: GateParams = field(default_factory=GateParams)
     monitor: MonitorParams = field(default_factory=MonitorParams)
     retrain: RetrainParams = field(default_factory=RetrainParams)
+    tuning: TuningParams = field(default_factory=TuningParams)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, as `params.yaml` has them."""
@@ -212,6 +231,7 @@ _SECTIONS = {
     "gates": GateParams,
     "monitor": MonitorParams,
     "retrain": RetrainParams,
+    "tuning": TuningParams,
 }
 
 
@@ -272,7 +292,7 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
     return cls(**values)
 
 
-_MAY_BE_ZERO = ("embargo_days", "seed", "maturity_days", "cool_down_days")
+_MAY_BE_ZERO = ("embargo_days", "seed", "maturity_days", "cool_down_days", "min_gain")
 _AT_MOST_ONE = (
     "_share", "coverage", "max_ece", "min_macro_auc", "confidence", "warning", "critical",
 )  # fmt: skip

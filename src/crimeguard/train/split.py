@@ -34,7 +34,7 @@ def split_by_time(
     """Cut at the given dates; without them the newest share of the days is the test."""
     order = [name for name in ("date_occ", "time_occ", "dr_no") if name in frame.columns]
     frame = frame.sort(order, nulls_last=True)
-    first, last = _days(frame)
+    first, last = day_range(frame)
     if train_until is None:
         train_until = last - dt.timedelta(round(((last - first).days + 1) * params.test_share))
     test_until = last if test_until is None else test_until
@@ -66,7 +66,7 @@ def calibration_split(
 
     Returns the incidents to fit members on and those to calibrate the pool on.
     """
-    first, _ = _days(train)
+    first, _ = day_range(train)
     days = (train_until - first).days + 1
     newest = min(params.calibration_days, max(1, days // 4))
     start = train_until - dt.timedelta(newest)
@@ -79,7 +79,8 @@ def calibration_split(
     return fit, calibrate
 
 
-def _days(frame: pl.DataFrame) -> tuple[dt.date, dt.date]:
+def day_range(frame: pl.DataFrame) -> tuple[dt.date, dt.date]:
+    """Return the first and last day of some incidents; DataError if none has a date."""
     first, last = frame["date_occ"].min(), frame["date_occ"].max()
     if not isinstance(first, dt.date) or not isinstance(last, dt.date):
         raise DataError("There is no incident with a date.", fix="Give at least a week of data.")
