@@ -176,7 +176,7 @@ class Soda:
     def _strange(self, what: str) -> PortalError:
         return PortalError(f"{self.address} does not speak as expected.",
                            why=f"Its answer is not {what}.",
-                           fix="Check the address; report it if it is the portal's own.")  # fmt: skip
+                           fix="Check the address, and try again later.")  # fmt: skip
 
 
 def quoted(text: str) -> str:
