@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,16 +70,29 @@ def prepare(
     if data.is_dir():
         return Prepared(_only_snapshot(data), None)
     progress(f"read {data.name}", 0, 3)
-    reading = read_file(data)
-    progress(f"validate {data.name}", 1, 3)
+    return keep(read_file(data), home, name=str(data), source=data.name, files=[data],
+                drop_bad=drop_bad, progress=progress)  # fmt: skip
+
+
+def keep(
+    reading: Reading,
+    home: Path,
+    *,
+    name: str,
+    source: str,
+    files: Sequence[Path] = (),
+    drop_bad: bool = False,
+    progress: Progress = silent,
+) -> Prepared:
+    """Validate what was read and store it, as `prepare` says; `name` is for errors."""
+    progress(f"validate {source}", 1, 3)
     today = dt.datetime.now(dt.UTC).date()
-    report = validate_reading(reading, source=data.name, as_of=today, drop_bad=drop_bad)
+    report = validate_reading(reading, source=source, as_of=today, drop_bad=drop_bad)
     write_text(home / "reports" / "validation.html", report.to_html())
     if not report.ok:
-        raise _refusal(data, report, reading, home)
-    progress(f"store {data.name}", 2, 3)
-    frame = reading.drop_bad()
-    return Prepared(write_snapshot(frame, home, source=data.name, files=[data]), report)
+        raise _refusal(name, report, reading, home)
+    progress(f"store {source}", 2, 3)
+    return Prepared(write_snapshot(reading.drop_bad(), home, source=source, files=files), report)
 
 
 def _only_snapshot(folder: Path) -> Snapshot:
@@ -94,7 +107,7 @@ def _only_snapshot(folder: Path) -> Snapshot:
     return Snapshot.load(found[0])
 
 
-def _refusal(data: Path, report: Report, reading: Reading, home: Path) -> DataError:
+def _refusal(data: str, report: Report, reading: Reading, home: Path) -> DataError:
     errors = " ".join(
         f"{item.meaning} ({item.check}: {item.count:,}, e.g. "
         f"{', '.join(dict.fromkeys(found.value for found in item.evidence[:3]))})"

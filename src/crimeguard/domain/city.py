@@ -26,10 +26,11 @@ UNLISTED_PREMISE: Final = 999_999
 class City:
     """A city as the data contract and the slices see it.
 
-    `nested` tells whether a district's number begins with its area's. `region` bounds latitudes and longitudes (degrees, WGS 84) that can be meant at all,
-    `latitudes` and `longitudes` those of the city. `reported` tells whether its data say
-    when an incident was reported. `placeholder_times` (HHMM) stand for "not known". In
-    `bureaus` areas are put together that are too small alone.
+    `nested` tells whether a district's number begins with its area's, `reported` whether
+    its data say when an incident was reported. `region` bounds latitudes and longitudes
+    (degrees, WGS 84) that can be meant at all, `latitudes` and `longitudes` those of the
+    city. `placeholder_times` (HHMM) stand for "not known". In `bureaus` areas are put
+    together that are too small alone.
     """
 
     key: str

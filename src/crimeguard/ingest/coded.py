@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -9,8 +10,9 @@ import polars as pl
 from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.city import CITIES, LOS_ANGELES, City
 from crimeguard.domain.codes import crime_codes
-from crimeguard.domain.errors import DataError
+from crimeguard.domain.errors import BadValue, DataError
 from crimeguard.domain.offense import offenses
+from crimeguard.ingest.frame import Reading
 
 # Columns that name what was reported; the first is the LAPD's, the other any coding's.
 CODE_COLUMNS: Final = ("crm_cd", "offense")
@@ -37,6 +39,25 @@ def code_text(frame: pl.DataFrame) -> pl.Series:
     return frame.with_columns(_code=pl.coalesce(_column(frame, "offense"), own))["_code"]
 
 
+def drop_uncoded(reading: Reading) -> Reading:
+    """Mark the rows without a code that a table knows as bad, so that they can be left out.
+
+    Each code is named once, with the number of its rows.
+    """
+    codes = code_text(reading.frame).fill_null("")
+    places = category_places(reading.frame)
+    rows = {row for row in places.is_null().arg_true() if row not in reading.bad_rows}
+    if not rows:
+        return reading
+    counts = codes.gather(sorted(rows)).value_counts(sort=True)
+    named = tuple(
+        BadValue(int(codes.index_of(code) or 0) + 1, "Offense", code,
+                 f"is in no code table ({count:,} rows)")
+        for code, count in counts.iter_rows()
+    )  # fmt: skip
+    return replace(reading, bad=(*reading.bad, *named), bad_rows=reading.bad_rows | rows)
+
+
 def has_codes(frame: pl.DataFrame) -> bool:
     """Tell whether the frame has a column that names what was reported."""
     return any(name in frame.columns for name in CODE_COLUMNS)
@@ -44,12 +65,12 @@ def has_codes(frame: pl.DataFrame) -> bool:
 
 def city_of(frame: pl.DataFrame) -> City:
     """Return the city of all rows; Los Angeles where none is named. DataError for several."""
-    named = frame["city"].fill_null(LOS_ANGELES).unique() if "city" in frame.columns else ()
-    if len(named) > 1:
+    cities = frame["city"].fill_null(LOS_ANGELES).unique().to_list() if "city" in frame else []
+    if len(cities) > 1:
         raise DataError("The rows are of several cities.",
-                        why=f"They name {', '.join(sorted(named))}.",
+                        why=f"They name {', '.join(sorted(cities))}.",
                         fix="Give the rows of one city; a model is of one city too.")  # fmt: skip
-    return CITIES[named[0] if len(named) else LOS_ANGELES]
+    return CITIES[cities[0] if cities else LOS_ANGELES]
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -89,6 +89,11 @@ class Kept:
         """Rows fetched; one that changed meanwhile counts as often as it was fetched."""
         return sum(part.rows for item in self.rounds for part in item.parts)
 
+    @property
+    def files(self) -> int:
+        """Number of files that the rows lie in."""
+        return len(self._files())
+
     def begin(self, since: str, newest: str) -> None:
         """Begin a round."""
         self.rounds.append(Round(since, newest))
@@ -96,7 +101,7 @@ class Kept:
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Keep a page of the last round."""
-        part = self._written(_as_text(rows, self.columns), str(rows[-1][ROW_ID]))
+        part = self._written(as_text(rows, self.columns), str(rows[-1][ROW_ID]))
         self.rounds[-1].parts.append(part)
         self._save()
 
@@ -126,7 +131,7 @@ class Kept:
         if without:
             table = table.filter(~pl.col(ROW_ID).is_in(list(without)))
         if rows:
-            table = pl.concat([table, _as_text(rows, self.columns)])
+            table = pl.concat([table, as_text(rows, self.columns)])
         newest = self.rounds[-1].newest
         parts = [self._written(table, "")] if table.height else []
         self.rounds = [Round("", newest, done=True, parts=parts)]
@@ -192,8 +197,8 @@ def _round(item: dict[str, Any]) -> Round:
     return Round(item["since"], item["newest"], done=item["done"], parts=parts)
 
 
-def _as_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
-    """Lay out JSON rows; a column that a row lacks is null, as the portal leaves out blanks."""
+def as_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
+    """Lay out JSON rows as text; the portal leaves blanks out, so a column may be missing."""
     return pl.DataFrame(
         {
             name: pl.Series(name, [_text(row.get(name)) for row in rows], dtype=pl.String)

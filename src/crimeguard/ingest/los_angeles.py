@@ -27,8 +27,7 @@ def _adapt(table: pl.DataFrame) -> Adapted:
 LA_2020: Final = Portal(
     name="la-2020", title="Crime Data from 2020 to 2024", host=HOST, dataset="2nrs-mtv8",
     city=LOS_ANGELES, coding="lapd", columns=_COLUMNS, occurred="date_occ", adapt=_adapt,
-    lacks=("incidents after the change of coding of 2024-03-07: about half of them are missing "
-           "from then on, and none comes in any more",),
+    lacks=("incidents entered since the change of coding on 2024-03-07",),
 )  # fmt: skip
 # In the older set the column AREA has a blank at its end, which the API writes as `area_`.
 LA_2010: Final = Portal(

@@ -38,11 +38,9 @@ def _adapt(table: pl.DataFrame) -> Adapted:
         pl.all().first(),
         other_offenses=pl.col("offense").slice(1).drop_nulls().unique().sort().str.join(" "),
     )
-    several = rows.height - one.height
-    remarks = (f"{rows.height:,} offences are {one.height:,} cases; {several:,} offences stand "
-               "behind a graver one of their case",)  # fmt: skip
+    remark = f"{rows.height:,} offences are {one.height:,} cases, each known by its gravest"
     kept = one.drop("uniquenibrno", "nibr_code", FLAG, "_rank")
-    return Adapted(canonical(kept, source="the portal's rows"), remarks)
+    return Adapted(canonical(kept, source="the portal's rows"), (remark,))
 
 
 def _offense() -> pl.Expr:

@@ -72,9 +72,7 @@ class Portal:
 
     def read(self, table: pl.DataFrame) -> Adapted:
         """Make canonical incidents of the rows of a pull."""
-        known = {
-            **self.columns,
-            **{old: self.columns[new] for old, new in self.alternatives.items()},
-        }
+        other = {old: self.columns[new] for old, new in self.alternatives.items()}
+        known = {**self.columns, **other}
         named = {column: known[column] for column in table.columns if column in known}
         return self.adapt(table.select(named).rename(named))

@@ -8,14 +8,17 @@ are compared, and what the portal no longer has disappears here too.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from crimeguard.domain.errors import DataError, PortalError
-from crimeguard.ingest.kept import Kept
+from crimeguard.ingest.kept import Kept, as_text
 from crimeguard.ingest.soda import ROW_ID, UPDATED, Query, Soda, quoted
 
 PAGE_ROWS: Final = 20_000
@@ -66,7 +69,8 @@ def pull(
         if soda.newest(query) > kept.rounds[-1].newest:
             continue
         if len(kept.ids()) == soda.count(query):
-            return Pulled(kept.settle(), fetched, deleted)
+            table = kept.settle() if kept.files > 1 else kept.table()
+            return Pulled(table, fetched, deleted)
         new, gone = _reconcile(soda, query, kept, progress)
         fetched, deleted = fetched + new, deleted + gone
         if not (new or gone):
@@ -83,9 +87,7 @@ def trial(soda: Soda, query: Query, rows: int, progress: Progress) -> Pulled:
         progress("pull", len(found), rows)
         if len(found) >= rows:
             break
-    texts = {name: [_plain(row.get(name)) for row in found] for name in query.columns}
-    table = pl.DataFrame(texts, schema=dict.fromkeys(query.columns, pl.String()))
-    return Pulled(table, len(found), 0)
+    return Pulled(as_text(found, query.columns), len(found), 0)
 
 
 def _round(soda: Soda, query: Query, kept: Kept, progress: Progress, page_rows: int) -> int:
@@ -145,10 +147,6 @@ def _some(ids: list[str]) -> Iterable[list[str]]:
     return (ids[start : start + _IN] for start in range(0, len(ids), _IN))
 
 
-def _plain(value: Any) -> str | None:
-    return value if value is None else str(value)
-
-
 def _unreconciled(theirs: int, ours: int, query: Query) -> PortalError:
     return PortalError(
         f"The portal counts {theirs:,} rows of {query.dataset}, but gives {ours:,}.",
@@ -157,3 +155,9 @@ def _unreconciled(theirs: int, ours: int, query: Query) -> PortalError:
         fix="Run the same command later: what was fetched is kept. If it stays so, --fresh "
         "fetches every row again.",
     )
+
+
+def folder_of(home: Path, source: str, address: str, query: Query) -> Path:
+    """Return where the pages of a pull lie: other columns or rows lie elsewhere."""
+    asked = json.dumps([address, query.dataset, query.columns, query.where])
+    return home / "pulls" / f"{source}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
