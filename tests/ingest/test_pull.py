@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crimeguard.domain.errors import CrimeGuardError, DataError, PortalError
+from crimeguard.domain.errors import DataError, PortalError
 from crimeguard.ingest.kept import Kept
 from crimeguard.ingest.pull import Pulled, folder_of, pull, trial
 from crimeguard.ingest.soda import Query, Soda
@@ -154,26 +154,6 @@ def test_a_damaged_page_is_fetched_again(portal: Portal, tmp_path: Path, damage:
         assert kept.rows == 10
         assert kept.lost > 0
     assert exact(fetch(portal, tmp_path).table, portal.data)
-
-
-def test_a_state_that_cannot_be_read_is_begun_anew(portal: Portal, tmp_path: Path) -> None:
-    fetch(portal, tmp_path)
-    (tmp_path / "state.json").write_text("{")
-    pulled = fetch(portal, tmp_path)
-    assert pulled.fetched == N
-    assert exact(pulled.table, portal.data)
-    assert len(list(tmp_path.glob("*.parquet"))) == 1
-
-
-def test_one_process_pulls_at_a_time(tmp_path: Path) -> None:
-    with (
-        Kept.opened(tmp_path, COLUMNS),
-        pytest.raises(CrimeGuardError, match="another process"),
-        Kept.opened(tmp_path, COLUMNS),
-    ):
-        pytest.fail("two have it")
-    with Kept.opened(tmp_path, COLUMNS) as kept:
-        assert kept.rows == 0
 
 
 def test_some_rows_are_reconciled_with_some_rows(portal: Portal, tmp_path: Path) -> None:

@@ -75,4 +75,4 @@ class Portal:
         other = {old: self.columns[new] for old, new in self.alternatives.items()}
         known = {**self.columns, **other}
         named = {column: known[column] for column in table.columns if column in known}
-        return self.adapt(table.select(named).rename(named))
+        return self.adapt(table.select(list(named)).rename(named))
