@@ -147,6 +147,7 @@ def test_no_secret_is_forgotten() -> None:
     """What is called like a secret is one, and so is an address, unless it is known better."""
     public = {
         "CRIMEGUARD_API_URL", "CRIMEGUARD_API_KEYS_FILE", "CRIMEGUARD_DVC_ENDPOINT",
+        "CRIMEGUARD_SODA_URL",
         "CRIMEGUARD_BUNDLE_PUBLIC_KEYS", "CRIMEGUARD_BUNDLE_SIGNING_KEY_FILE",
     }  # fmt: skip
     suspect = {

@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,26 +82,45 @@ def prepare(
     if data.is_dir():
         return Prepared(_only_snapshot(data), None)
     progress(f"read {data.name}", 0, 3)
-    reading = read_file(data)
-    progress(f"validate {data.name}", 1, 3)
+    return keep(read_file(data), home, name=str(data), source=data.name, files=[data],
+                origin=lambda: Origin.of_file(data), drop_bad=drop_bad, quarantine=quarantine,
+                most_bad=most_bad, progress=progress)  # fmt: skip
+
+
+def keep(
+    reading: Reading,
+    home: Path,
+    *,
+    name: str,
+    source: str,
+    origin: Callable[[], Origin],
+    files: Sequence[Path] = (),
+    drop_bad: bool = False,
+    quarantine: bool = False,
+    most_bad: float = QUARANTINE_MOST,
+    progress: Progress = silent,
+) -> Prepared:
+    """Validate what was read and store it, as `prepare` says.
+
+    `name` is for errors; `origin` says where the rows came from, and is asked if some are bad.
+    """
+    progress(f"validate {source}", 1, 3)
     today = dt.datetime.now(dt.UTC).date()
-    report = validate_reading(reading, source=data.name, as_of=today, drop_bad=drop_bad)
+    report = validate_reading(reading, source=source, as_of=today, drop_bad=drop_bad)
     sifted = readable(reading)
     if quarantine and not report.ok:
         sifted = sift(reading, as_of=today)
-        report = report_of(reading, sifted, report, source=data.name, as_of=today)
+        report = report_of(reading, sifted, report, source=source, as_of=today)
     write_text(home / "reports" / "validation.html", report.to_html())
     if quarantine:
-        require_few(sifted, reading.frame.height, most_bad, data.name)
+        require_few(sifted, reading.frame.height, most_bad, source)
     if not report.ok:
-        raise _refusal(data, report, reading, home)
-    progress(f"store {data.name}", 2, 3)
+        raise _refusal(name, report, reading, home)
+    progress(f"store {source}", 2, 3)
     came = reading.frame.height
     snapshot = write_snapshot(
-        sifted.frame, home, source=data.name, files=[data], rows_in=came,
-        aside=lambda name: write_quarantine(
-            sifted.faults, home, name, lambda: Origin.of_file(data), rows_in=came
-        ),
+        sifted.frame, home, source=source, files=files, rows_in=came,
+        aside=lambda name: write_quarantine(sifted.faults, home, name, origin, rows_in=came),
     )  # fmt: skip
     return Prepared(snapshot, report, len(sifted.rows))
 
@@ -118,7 +137,7 @@ def _only_snapshot(folder: Path) -> Snapshot:
     return Snapshot.load(found[0])
 
 
-def _refusal(data: Path, report: Report, reading: Reading, home: Path) -> DataError:
+def _refusal(data: str, report: Report, reading: Reading, home: Path) -> DataError:
     errors = " ".join(
         f"{item.meaning} ({item.check}: {item.count:,}, e.g. "
         f"{', '.join(dict.fromkeys(found.value for found in item.evidence[:3]))})"

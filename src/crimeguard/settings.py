@@ -53,6 +53,8 @@ class Settings:
     CRIMEGUARD_DVC_USER and CRIMEGUARD_DVC_PASSWORD over HTTP, written by the request
     CRIMEGUARD_DVC_METHOD; with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in an S3 store,
     which CRIMEGUARD_DVC_ENDPOINT names if it is not Amazon's.
+    CRIMEGUARD_SODA_TOKEN is the app token that open-data portals are asked with, and
+    CRIMEGUARD_SODA_URL another address than the portal's own, such as a mirror.
     CRIMEGUARD_DEEPCHECKS_PYTHON is the Python that has Deepchecks, by default the one that
     `make` puts inside the environment.
     """
@@ -106,6 +108,8 @@ class Settings:
     dvc_endpoint: str = ""
     aws_access_key_id: str = field(default="", repr=False)
     aws_secret_access_key: str = field(default="", repr=False)
+    soda_token: str = field(default="", repr=False)
+    soda_url: str = ""
     deepchecks_python: str = ""
 
     @classmethod

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crimeguard.domain import codes, repair
+from crimeguard.domain import codes
 from crimeguard.domain.category import Category
+from crimeguard.domain.city import CITIES, LOS_ANGELES
 
 # The table of the design, written out a second time on purpose: the CSV must agree.
 CATEGORY_CODES = {
@@ -152,12 +153,13 @@ def test_names_and_descriptions_cover_the_same_codes() -> None:
 
 
 def test_every_area_has_a_middle_of_its_own_in_the_region() -> None:
+    latitudes, longitudes = CITIES[LOS_ANGELES].region
     middles = codes.area_centroids()
     assert middles.keys() == codes.area_names().keys()
     assert len(set(middles.values())) == 21
     for latitude, longitude in middles.values():
-        assert repair.LATITUDES[0] < latitude < repair.LATITUDES[1]
-        assert repair.LONGITUDES[0] < longitude < repair.LONGITUDES[1]
+        assert latitudes[0] < latitude < latitudes[1]
+        assert longitudes[0] < longitude < longitudes[1]
     # Harbor lies in the south, Topanga in the west, Foothill and Devonshire in the north.
     assert min(middles, key=lambda area: middles[area][0]) == 5
     assert min(middles, key=lambda area: middles[area][1]) == 21
@@ -177,15 +179,6 @@ def test_an_mo_code_without_a_name_is_called_by_its_number() -> None:
     assert codes.mo_name(344) == "Removes victim's property"
     assert 853 not in codes.mo_names()
     assert codes.mo_name(853) == "MO code 0853"
-
-
-def test_known_codes_are_those_of_the_tables() -> None:
-    assert codes.known_codes("area") == frozenset(range(1, 22))
-    assert codes.known_codes("crm_cd") == codes.crime_codes().keys()
-    assert {101, 256, 418, 502} <= codes.known_codes("premis_cd")
-    assert {101, 400, 516} <= codes.known_codes("weapon_used_cd")
-    with pytest.raises(KeyError):
-        codes.known_codes("mocodes")
 
 
 def test_the_tables_cannot_be_changed_by_a_caller() -> None:

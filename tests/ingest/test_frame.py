@@ -39,7 +39,9 @@ def value_of(name: str, **changes: Any) -> Any:
 def test_an_export_becomes_a_canonical_frame() -> None:
     reading = canonical(table())
     assert tuple(ROW) == EXPORT_COLUMNS
-    assert dict(reading.frame.schema) == SCHEMA
+    foreign = {"offense", "other_offenses", "city"}
+    assert {*reading.frame.columns} == SCHEMA.keys() - foreign
+    assert dict(reading.frame.schema).items() <= SCHEMA.items()
     assert not reading.bad
     assert not reading.ignored
     assert reading.frame.row(0, named=True) == {

@@ -49,6 +49,7 @@ BROKEN: list[tuple[str, str, int, pl.DataFrame, str]] = [
     ("time_occ_in_range", "error", 1, with_first(1, time_occ=2360), "2360"),
     ("vict_age_in_range", "error", 1, with_first(1, vict_age=121), "121"),
     ("place_in_city", "warning", 1, with_first(1, lat=34.7), "lat 34.7, lon "),
+    ("place_in_region", "error", 1, with_first(1, lat=41.8), "lat 41.8, lon "),
     ("district_in_area", "error", 1, with_first(1, area=3, rpt_dist_no=401),
      "area 3, rpt_dist_no 401"),
     ("placeholder_times", "warning", 61, with_first(61, time_occ=1200), "1200"),

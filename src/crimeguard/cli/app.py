@@ -27,6 +27,7 @@ from crimeguard.cli.predict import predict
 from crimeguard.cli.prepare import prepare
 from crimeguard.cli.profile import profile
 from crimeguard.cli.promote import promote
+from crimeguard.cli.pull import pull
 from crimeguard.cli.quality import quality
 from crimeguard.cli.retrain import retrain
 from crimeguard.cli.rollback import rollback
@@ -57,8 +58,8 @@ app = typer.Typer(
 )
 
 for verb in (
-    up, demo, doctor, simulate, profile, validate, prepare, quality, train, tune, evaluate, predict,
-    serve, ui, log, label, monitor, retrain, promote, rollback, history, fetch,
+    up, demo, doctor, pull, simulate, profile, validate, prepare, quality, train, tune, evaluate,
+    predict, serve, ui, log, label, monitor, retrain, promote, rollback, history, fetch,
     key, secrets, pipeline, deploy, notice,
 ):  # fmt: skip
     app.command(help=help_text(verb))(verb)

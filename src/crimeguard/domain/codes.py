@@ -18,6 +18,10 @@ descents.csv, sexes.csv
 area_centroids.csv
     Median LAT and LON of the incidents of the first quarter of 2023, to two decimals
     (about a kilometre): enough to draw the city, not to place anything.
+chicago_districts.csv, chicago_premises.csv
+    Police districts of Chicago, those closed in 2012 with them, and the texts that its portal
+    has for places ("Crimes - 2001 to Present", ijzp-q8t2). The portal has no codes for them;
+    these are CrimeGuard's own. Several spellings of a place share a code.
 mo_codes.csv
     "MO Codes in Numerical Order", the Los Angeles Police Department's list that the data
     dictionary links to. Abbreviations are written out, and an entry that only makes
@@ -27,7 +31,7 @@ mo_codes.csv
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -35,6 +39,9 @@ from types import MappingProxyType
 from typing import Final
 
 from crimeguard.domain.category import Category
+
+# How sources write "nothing here".
+BLANKS: Final = frozenset({"", "-", "nan", "none", "null", "n/a", "na"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def crime_codes() -> Mapping[int, CrimeCode]:
             int(row["code"]): CrimeCode(
                 int(row["code"]), row["description"], int(row["part"]), Category(row["category"])
             )
-            for row in _rows("crime_codes")
+            for row in rows_of("crime_codes")
         }
     )
 
@@ -78,7 +85,7 @@ def area_centroids() -> Mapping[int, tuple[float, float]]:
     return MappingProxyType(
         {
             int(row["code"]): (float(row["lat"]), float(row["lon"]))
-            for row in _rows("area_centroids")
+            for row in rows_of("area_centroids")
         }
     )
 
@@ -148,34 +155,34 @@ def status_descriptions() -> Mapping[str, str]:
     return _by_letter("statuses", "description")
 
 
-_CODED_FIELDS: Final[Mapping[str, Callable[[], Mapping[int, object]]]] = MappingProxyType(
-    {
-        "area": area_names,
-        "crm_cd": crime_codes,
-        "premis_cd": premise_names,
-        "weapon_used_cd": weapon_names,
-    }
-)
+@cache
+def names_of(table: str) -> Mapping[int, str]:
+    """Return the readable names of a city's own table by code."""
+    return _by_number(table, "name")
 
 
-def known_codes(field_name: str) -> frozenset[int]:
-    """Return every code that a field may hold: area, crm_cd, premis_cd or weapon_used_cd.
-
-    Areas and crime codes are closed tables. The police add premises and weapons now and
-    then, so an unknown one there is a reason to look, not proof of an error. KeyError
-    for a field without such a table.
-    """
-    return frozenset(_CODED_FIELDS[field_name]())
+@cache
+def chicago_premise_codes() -> Mapping[str, int]:
+    """Codes of Chicago's premises by `squeezed` text; several texts may share one."""
+    return MappingProxyType(
+        {squeezed(row["description"]): int(row["code"]) for row in rows_of("chicago_premises")}
+    )
 
 
-def _rows(table: str) -> list[dict[str, str]]:
+def squeezed(text: str) -> str:
+    """Return letters and digits only: the portal changes blanks, slashes and dashes."""
+    return "".join(filter(str.isalnum, text.upper()))
+
+
+def rows_of(table: str) -> list[dict[str, str]]:
+    """Return the rows of one of the package's tables."""
     path = files("crimeguard.domain") / "data" / f"{table}.csv"
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 def _by_number(table: str, column: str) -> Mapping[int, str]:
-    return MappingProxyType({int(row["code"]): row[column] for row in _rows(table)})
+    return MappingProxyType({int(row["code"]): row[column] for row in rows_of(table)})
 
 
 def _by_letter(table: str, column: str) -> Mapping[str, str]:
-    return MappingProxyType({row["code"]: row[column] for row in _rows(table)})
+    return MappingProxyType({row["code"]: row[column] for row in rows_of(table)})

@@ -55,6 +55,14 @@ class RemoteError(CrimeGuardError):
     """The remote store of snapshots could not be used, or does not hold what was asked for."""
 
 
+class PortalError(CrimeGuardError):
+    """An open-data portal could not be used; `status` is its HTTP status, 0 without one."""
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", status: int = 0) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.status = status
+
+
 class RecordsError(CrimeGuardError):
     """The database of predictions, labels and the ledger cannot be used."""
 

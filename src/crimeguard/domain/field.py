@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from crimeguard.domain import repair
+from crimeguard.domain.city import repair_city
+from crimeguard.domain.offense import repair_offense, repair_offenses
 
 Kind = Literal["text", "date", "int", "float", "codes"]
 
@@ -48,6 +50,11 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("cross_street", "Cross Street", "text", repair.repair_address),
     Field("lat", "LAT", "float", repair.repair_latitude),
     Field("lon", "LON", "float", repair.repair_longitude),
+    # In no export of Los Angeles: what other sources say in place of `crm_cd`, the case's
+    # other offences, and which city it is.
+    Field("offense", "Offense", "text", repair_offense),
+    Field("other_offenses", "Other Offenses", "text", repair_offenses),
+    Field("city", "City", "text", repair_city),
 )
 BY_NAME: Final = {field.name: field for field in FIELDS}
 
@@ -82,6 +89,6 @@ CANONICAL_NAMES: Final[dict[str, str]] = {
 FORBIDDEN_FEATURES: Final = frozenset(
     {
         "dr_no", "crm_cd", "crm_cd_desc", "crm_cd_1", "crm_cd_2", "crm_cd_3", "crm_cd_4",
-        "part_1_2", "status", "status_desc", "category",
+        "part_1_2", "status", "status_desc", "category", "offense", "other_offenses",
     }
 )  # fmt: skip

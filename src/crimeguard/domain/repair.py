@@ -18,8 +18,9 @@ import re
 from typing import Final
 
 from crimeguard.domain.block import round_degrees, to_block
+from crimeguard.domain.city import CITIES, Range
+from crimeguard.domain.codes import BLANKS
 
-_BLANKS: Final = frozenset({"", "-", "nan", "none", "null", "n/a", "na"})
 _CODE = re.compile(r"(\d{1,6})(?:\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::[0-5]\d)?", re.ASCII)
@@ -31,14 +32,15 @@ _DATE = re.compile(
 )
 _DATE_PARTS: Final = ("year", "month", "day")
 EARLIEST: Final = dt.date(2000, 1, 1)
-# Around the City of Los Angeles, generously: a coordinate outside is a wrong one.
-LATITUDES: Final = (33.3, 34.9)
-LONGITUDES: Final = (-119.3, -117.6)
+# Around the cities that are known, generously: a coordinate outside all is a wrong one.
+# Whether it lies in its own city is for the data contract, which knows the city.
+_LATITUDES: Final = {city.name: city.region[0] for city in CITIES.values()}
+_LONGITUDES: Final = {city.name: city.region[1] for city in CITIES.values()}
 
 
 def is_blank(text: str) -> bool:
     """Tell whether a source wrote "nothing here" in one of its ways."""
-    return text.strip().lower() in _BLANKS
+    return text.strip().lower() in BLANKS
 
 
 def repair_text(text: str) -> str | None:
@@ -146,13 +148,13 @@ def repair_mocodes(text: str) -> tuple[int, ...]:
 
 
 def repair_latitude(text: str) -> float | None:
-    """Read degrees north, to four decimals; 0 means unknown, outside the region is an error."""
-    return _degrees(text, LATITUDES, "latitude")
+    """Read degrees north, to four decimals; 0 means unknown, outside every region is an error."""
+    return _degrees(text, _LATITUDES, "latitude")
 
 
 def repair_longitude(text: str) -> float | None:
-    """Read degrees east, to four decimals; 0 means unknown, outside the region is an error."""
-    return _degrees(text, LONGITUDES, "longitude")
+    """Read degrees east, to four decimals; 0 means unknown, outside every region is an error."""
+    return _degrees(text, _LONGITUDES, "longitude")
 
 
 def _number(text: str) -> float | None:
@@ -173,7 +175,7 @@ def _letter(text: str, known: str, stray: str) -> str | None:
     raise ValueError(f"is none of {', '.join(known)}")
 
 
-def _degrees(text: str, bounds: tuple[float, float], name: str) -> float | None:
+def _degrees(text: str, regions: dict[str, Range], name: str) -> float | None:
     if is_blank(text):
         return None
     degrees = _number(text)
@@ -181,7 +183,7 @@ def _degrees(text: str, bounds: tuple[float, float], name: str) -> float | None:
         raise ValueError(f"is not a {name} in degrees")
     if degrees == 0:
         return None
-    low, high = bounds
-    if not low <= degrees <= high:
-        raise ValueError(f"is no {name} of the Los Angeles region ({low} to {high})")
+    if not any(low <= degrees <= high for low, high in regions.values()):
+        known = ", ".join(f"{city} {low} to {high}" for city, (low, high) in regions.items())
+        raise ValueError(f"is no {name} of a known city's region ({known})")
     return round_degrees(degrees)

@@ -19,21 +19,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.domain.codes import area_names
+from crimeguard.domain.city import CITIES, LOS_ANGELES
 from crimeguard.evaluate.comparison import Answers, differences
 from crimeguard.features.columns import Floats, Ints
+from crimeguard.ingest.coded import city_of
 
 MEASURES: Final = ("accuracy", "log-loss")
 CATEGORY: Final = "category"
 HOURS: Final = 4  # of a band of the day
 
 # The police's own four bureaus: what a single area is too small to show.
-BUREAUS: Final[Mapping[str, tuple[int, ...]]] = {
-    "Central": (1, 2, 4, 11, 13),
-    "South": (3, 5, 12, 18),
-    "West": (6, 7, 8, 14, 20),
-    "Valley": (9, 10, 15, 16, 17, 19, 21),
-}
+BUREAUS: Final = CITIES[LOS_ANGELES].bureaus
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +56,12 @@ class SliceLoss:
 
 def _area(frame: pl.DataFrame) -> pl.Series:
     return frame["area"].replace_strict(
-        dict(area_names()), default=None, return_dtype=pl.String
+        dict(city_of(frame).areas()), default=None, return_dtype=pl.String
     )  # fmt: skip
 
 
 def _bureau(frame: pl.DataFrame) -> pl.Series:
-    bureau = {area: name for name, areas in BUREAUS.items() for area in areas}
+    bureau = {area: name for name, areas in city_of(frame).bureaus.items() for area in areas}
     return frame["area"].replace_strict(bureau, default=None, return_dtype=pl.String)
 
 

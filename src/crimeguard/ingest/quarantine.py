@@ -7,6 +7,7 @@ there, `checks` and `reasons` what is wrong, `came` the row itself with its own 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class Origin:
     def of_file(cls, file: Path) -> Origin:
         """Return the origin that is a file."""
         return cls(file.name, file_sha256(file), lambda: read_table(file))
+
+    @classmethod
+    def of_frame(cls, name: str, frame: pl.DataFrame) -> Origin:
+        """Return the origin that is a table in memory."""
+        buffer = frame.write_ipc(None)
+        return cls(name, hashlib.sha256(buffer.getbuffer()).hexdigest(), lambda: frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from crimeguard.domain.category import CATEGORIES
-from crimeguard.domain.codes import crime_codes
 from crimeguard.features.columns import Columns, Ints
+from crimeguard.ingest.coded import category_places
 from crimeguard.ingest.source import read_file
 from crimeguard.monitor.observed import UNKNOWN, Observed
 from crimeguard.records.database import Database
@@ -99,8 +99,4 @@ def observe_frame(
 
 def _labels(frame: pl.DataFrame) -> Ints:
     """Return the places of the categories; a code that no table knows is no label."""
-    if "crm_cd" not in frame.columns:
-        return np.full(frame.height, UNKNOWN)
-    places = {code: CATEGORIES.index(crime.category) for code, crime in crime_codes().items()}
-    found = frame["crm_cd"].replace_strict(places, default=UNKNOWN, return_dtype=pl.Int64)
-    return found.fill_null(UNKNOWN).to_numpy()
+    return category_places(frame).fill_null(UNKNOWN).to_numpy()

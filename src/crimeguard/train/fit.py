@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from crimeguard.domain.category import CATEGORIES
-from crimeguard.domain.codes import crime_codes
 from crimeguard.domain.errors import DataError
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features.columns import Columns, Floats, Ints, concatenate
 from crimeguard.features.featurizer import Features, Featurizer
+from crimeguard.ingest.coded import category_places, code_text, has_codes
 from crimeguard.train.boosters import fit_lightgbm, fit_xgboost
 from crimeguard.train.conformal import fit_conformal
 from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
@@ -35,17 +34,16 @@ def targets(frame: pl.DataFrame) -> Ints:
 
     Raises DataError for codes that no table knows.
     """
-    if "crm_cd" not in frame.columns:
+    if not has_codes(frame):
         raise DataError("The data hold no crime codes.", why="There is no column 'Crm Cd'.",
                         fix="Train and evaluate on incidents whose category is known.")  # fmt: skip
-    places = {code: CATEGORIES.index(crime.category) for code, crime in crime_codes().items()}
-    unknown = frame.filter(~pl.col("crm_cd").is_in(list(places)) | pl.col("crm_cd").is_null())
-    if unknown.height:
-        codes = unknown["crm_cd"].unique().sort().to_list()[:10]
-        raise DataError(f"{unknown.height:,} incidents have a crime code that no table knows.",
+    places = category_places(frame)
+    if places.null_count():
+        codes = code_text(frame).filter(places.is_null()).unique().sort().to_list()[:10]
+        raise DataError(f"{places.null_count():,} incidents have a crime code that no table knows.",
                         why=f"Codes: {', '.join(map(str, codes))}.",
                         fix="Correct them; `crimeguard validate` lists the rows.")  # fmt: skip
-    return frame["crm_cd"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
+    return places.to_numpy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from crimeguard.domain.city import CITIES, LOS_ANGELES
 from crimeguard.domain.codes import (
     area_names,
     descent_names,
@@ -16,7 +17,7 @@ from crimeguard.domain.codes import (
     weapon_names,
 )
 from crimeguard.domain.errors import CrimeGuardError
-from crimeguard.domain.repair import EARLIEST, LATITUDES, LONGITUDES
+from crimeguard.domain.repair import EARLIEST
 from crimeguard.ui import chart, place
 from crimeguard.ui.answer import Answer
 from crimeguard.ui.client import ApiError
@@ -32,6 +33,7 @@ from crimeguard.ui.wording import (
 )
 
 UNKNOWN: Final = "Not known"
+_LATITUDES, _LONGITUDES = CITIES[LOS_ANGELES].region
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ def _form() -> Filled | None:
         premise = _choice("Premise", premise_names(), "premise")
         with st.expander("A more exact place"):
             one, two = st.columns(2)
-            latitude = one.number_input("Latitude", *LATITUDES, value=None, step=0.001,
+            latitude = one.number_input("Latitude", *_LATITUDES, value=None, step=0.001,
                                         format="%.4f", placeholder=UNKNOWN, key="lat")  # fmt: skip
-            longitude = two.number_input("Longitude", *LONGITUDES, value=None, step=0.001,
+            longitude = two.number_input("Longitude", *_LONGITUDES, value=None, step=0.001,
                                          format="%.4f", placeholder=UNKNOWN, key="lon")  # fmt: skip
             district = st.number_input("Reporting district", 1, 9999, value=None, step=1,
                                        placeholder=UNKNOWN, key="district")  # fmt: skip

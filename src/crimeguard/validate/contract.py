@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from crimeguard.domain.field import BY_NAME
+from crimeguard.ingest.coded import CODE_COLUMNS, city_of, has_codes
 from crimeguard.ingest.frame import SCHEMA, Reading
 from crimeguard.validate import limits
 from crimeguard.validate.finding import Evidence, Finding, Severity
@@ -55,7 +56,8 @@ def check_contract(
         Called with the name of each check as it begins.
     """
     structure = [*_columns(frame, labels), *_types(frame)]
-    rules = row_rules(as_of, labels=labels)
+    coded = [name for name in CODE_COLUMNS if name in frame.columns]
+    rules = row_rules(as_of, labels=labels, city=city_of(frame), coded=coded)
     if any(finding.check == "column_types" for finding in structure):
         return Report.of(structure, frame.height, ran=("column_types", "required_columns"))
     findings = (
@@ -147,7 +149,10 @@ def _ratio(daily: Sequence[float], month: int) -> float:
 
 
 def _columns(frame: pl.DataFrame, labels: bool) -> list[Finding]:
-    required = (*REQUIRED, "crm_cd") if labels else REQUIRED
+    city = city_of(frame)
+    required = [name for name in REQUIRED if city.reported or name != "date_rptd"]
+    if labels and not has_codes(frame):
+        required.append("crm_cd")
     findings = []
     for check, severity, names, meaning in (
         ("required_columns", Severity.ERROR, required, "Columns that every use needs are missing."),

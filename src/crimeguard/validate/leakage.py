@@ -14,10 +14,10 @@ from typing import Final
 
 import polars as pl
 
-from crimeguard.domain.codes import crime_codes
 from crimeguard.domain.errors import GateRefusedError
 from crimeguard.domain.field import CANONICAL_NAMES, FORBIDDEN_FEATURES
 from crimeguard.domain.incident import INCIDENT_FIELDS
+from crimeguard.ingest.coded import category_places, code_text, has_codes
 from crimeguard.validate import limits
 from crimeguard.validate.finding import Evidence, Finding, Severity
 
@@ -81,7 +81,8 @@ def check_leakage(
     Parameters
     ----------
     frame : polars.DataFrame
-        Incidents with a canonical `crm_cd`, and the fields to be examined, of any type.
+        Incidents with a canonical `crm_cd` or `offense`, and the fields to be examined, of
+        any type.
     fields : sequence of str
         The columns to examine; by default what an incident may carry.
     on_check : callable, optional
@@ -100,17 +101,16 @@ def check_leakage(
 
 
 def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
-    if "crm_cd" not in frame.columns:
+    if not has_codes(frame):
         return frame.clear()
-    categories = {code: crime.category.value for code, crime in crime_codes().items()}
-    category = pl.col("crm_cd").replace_strict(categories, default=None, return_dtype=pl.String)
-    return frame.with_columns(_category=category).drop_nulls("_category")
+    named = frame.with_columns(_category=category_places(frame), _code=code_text(frame))
+    return named.drop_nulls("_category")
 
 
 def _examine(labelled: pl.DataFrame, name: str) -> list[Finding]:
     values = _as_levels(labelled[name])
     table = pl.DataFrame(
-        {"value": values, "category": labelled["_category"], "code": labelled["crm_cd"]}
+        {"value": values, "category": labelled["_category"], "code": labelled["_code"]}
     )
     supported = table.filter(pl.len().over("value") >= limits.LEAK_SUPPORT)
     coverage = supported.height / table.height

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-# The City of Los Angeles with a margin of about 5 km. All 67,000 real rows at hand lie
-# within 33.70 to 34.33 north and 118.67 to 118.15 west.
-CITY_LATITUDES: Final = (33.65, 34.40)
-CITY_LONGITUDES: Final = (-118.75, -118.10)
-
 OLDEST_AGE: Final = 120
 
 # A district's number begins with its area's. That holds in each of the 67,874 real rows
@@ -20,9 +15,9 @@ DISTRICT_ERROR_ABOVE: Final = 0.001
 LATE_DAYS: Final = 365
 LATE_SHARE: Final = 0.02
 
-# Times and days that stand for "not known exactly". On the real rows 4.4 to 6.5 % of
-# times are 12:00 or 00:01, and 4.6 to 6.1 % of days the 1st of a month (3.3 % by chance).
-PLACEHOLDER_TIMES: Final = (1, 1200)
+# Times (see `domain.city`) and days that stand for "not known exactly". On the real rows of
+# Los Angeles 4.4 to 6.5 % of times are 12:00 or 00:01, and 4.6 to 6.1 % of days the 1st of a
+# month (3.3 % by chance).
 PLACEHOLDER_SHARE: Final = 0.10
 
 # Shares and volumes of fewer rows or months say nothing.

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from crimeguard.domain.codes import known_codes, mo_names
+from crimeguard.domain.city import CITIES, LOS_ANGELES, City, Range
+from crimeguard.domain.codes import crime_codes, mo_names
 from crimeguard.domain.field import BY_NAME
+from crimeguard.domain.offense import offenses
 from crimeguard.domain.repair import EARLIEST
 from crimeguard.validate import limits
 from crimeguard.validate.finding import Severity
 from crimeguard.validate.rule import Rule
 
 
-def row_rules(as_of: dt.date, *, labels: bool) -> tuple[Rule, ...]:
-    """Return every rule on rows, in the order of the report."""
+def row_rules(
+    as_of: dt.date,
+    *,
+    labels: bool,
+    city: City = CITIES[LOS_ANGELES],
+    coded: Sequence[str] = ("crm_cd",),
+) -> tuple[Rule, ...]:
+    """Return every rule on rows, in the order of the report.
+
+    `city` is whose rows they are, `coded` the columns there are of those that name what was
+    reported: crm_cd, offense.
+    """
     return (
         *_identity_rules(),
         *_date_rules(as_of),
-        *_code_rules(labels=labels),
-        *_range_rules(),
-        *_habit_rules(),
+        *_code_rules(city, coded, labels=labels),
+        *_range_rules(city),
+        *_habit_rules(city),
         *_completeness_rules(),
     )
 
@@ -85,21 +97,30 @@ def _date_rules(as_of: dt.date) -> Iterable[Rule]:
     )  # fmt: skip
 
 
-def _code_rules(*, labels: bool) -> Iterable[Rule]:
-    yield _known("area", Severity.ERROR, "There are 21 areas.")
-    yield _known(
-        "crm_cd", Severity.ERROR,
-        "No category is known for them, and none is guessed.",
-        "Correct them, or add them to crime_codes.csv with a category.",
-    )  # fmt: skip
-    if labels:
-        yield Rule(
-            check="crm_cd_present", fields=("crm_cd",), holds=pl.col("crm_cd").is_not_null(),
-            meaning="Rows without a crime code have no label to learn from or compare with.",
-            fix="Leave them out, or export them again with Crm Cd.",
+def _code_rules(city: City, coded: Sequence[str], *, labels: bool) -> Iterable[Rule]:
+    areas = city.codes("area")
+    yield _known("area", areas, Severity.ERROR, f"{city.name} has {len(areas)} areas.")
+    tables: dict[str, tuple[str, Iterable[int] | Iterable[str]]] = {
+        "crm_cd": ("crime_codes.csv", crime_codes()),
+        "offense": ("the table of its coding", offenses()),
+    }
+    for name in coded:
+        table, known = tables[name]
+        yield _known(
+            name, known, Severity.ERROR, "No category is known for them, and none is guessed.",
+            f"Correct them, or add them to {table} with a category.",
         )  # fmt: skip
-    yield _known("premis_cd", Severity.WARNING, "They will be taken for unknown premises.")
-    yield _known("weapon_used_cd", Severity.WARNING, "They will be taken for unknown weapons.")
+    if labels and coded:
+        yield Rule(
+            check=f"{coded[-1]}_present", fields=tuple(coded),
+            holds=pl.any_horizontal(pl.col(name).is_not_null() for name in coded),
+            meaning="Rows without a crime code have no label to learn from or compare with.",
+            fix=f"Leave them out, or export them again with {BY_NAME[coded[-1]].column}.",
+        )  # fmt: skip
+    yield _known("premis_cd", city.codes("premis_cd"), Severity.WARNING,
+                 "They will be taken for unknown premises.")  # fmt: skip
+    yield _known("weapon_used_cd", city.codes("weapon_used_cd"), Severity.WARNING,
+                 "They will be taken for unknown weapons.")  # fmt: skip
     strange = pl.col("mocodes").list.set_difference(pl.lit(sorted(mo_names()), pl.List(pl.Int16)))
     yield Rule(
         check="mocodes_known", fields=("mocodes",), severity=Severity.WARNING,
@@ -117,16 +138,18 @@ def _without_strange_mocodes(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.select(~pl.col("mocodes").list.agg(found))
 
 
-def _known(name: str, severity: Severity, meaning: str, fix: str = "") -> Rule:
+def _known(
+    name: str, codes: Iterable[int] | Iterable[str], severity: Severity, meaning: str, fix: str = ""
+) -> Rule:
     return Rule(
         check=f"{name}_known", fields=(name,), severity=severity,
-        holds=pl.col(name).is_in(sorted(known_codes(name))),
+        holds=pl.col(name).is_in(sorted(codes)),
         meaning=f"{BY_NAME[name].column} holds codes that are in no table. {meaning}",
         fix=fix or "Correct them; a new code belongs into the tables of crimeguard/domain/data.",
     )  # fmt: skip
 
 
-def _range_rules() -> Iterable[Rule]:
+def _range_rules(city: City) -> Iterable[Rule]:
     time = pl.col("time_occ")
     yield Rule(
         check="time_occ_in_range", fields=("time_occ",),
@@ -141,11 +164,17 @@ def _range_rules() -> Iterable[Rule]:
     )  # fmt: skip
     yield Rule(
         check="place_in_city", fields=("lat", "lon"), severity=Severity.WARNING,
-        holds=pl.col("lat").is_between(*limits.CITY_LATITUDES)
-        & pl.col("lon").is_between(*limits.CITY_LONGITUDES),
-        meaning="LAT and LON lie outside the city.",
+        holds=_within(city.latitudes, city.longitudes),
+        meaning=f"LAT and LON lie outside {city.name}.",
         fix="Correct them or leave both blank.",
     )  # fmt: skip
+    yield Rule(
+        check="place_in_region", fields=("lat", "lon"), holds=_within(*city.region),
+        meaning=f"LAT and LON lie nowhere near {city.name}.",
+        fix="Correct them or leave both blank.",
+    )  # fmt: skip
+    if not city.nested:
+        return
     yield Rule(
         check="district_in_area", fields=("area", "rpt_dist_no"), severity=Severity.WARNING,
         error_above=limits.DISTRICT_ERROR_ABOVE,
@@ -155,12 +184,16 @@ def _range_rules() -> Iterable[Rule]:
     )  # fmt: skip
 
 
-def _habit_rules() -> Iterable[Rule]:
+def _within(latitudes: Range, longitudes: Range) -> pl.Expr:
+    return pl.col("lat").is_between(*latitudes) & pl.col("lon").is_between(*longitudes)
+
+
+def _habit_rules(city: City) -> Iterable[Rule]:
     yield Rule(
         check="placeholder_times", fields=("time_occ",), severity=Severity.WARNING,
         tolerated=limits.PLACEHOLDER_SHARE, min_rows=limits.MIN_ROWS,
-        holds=~pl.col("time_occ").is_in(limits.PLACEHOLDER_TIMES),
-        meaning="Unusually many times are 12:00 or 00:01, which stand for unknown.",
+        holds=~pl.col("time_occ").is_in(city.placeholder_times),
+        meaning=f"Unusually many times are {_clocks(city)}, which stand for unknown.",
         fix="Trust the hour of this file less.",
     )  # fmt: skip
     yield Rule(
@@ -178,6 +211,11 @@ def _habit_rules() -> Iterable[Rule]:
         meaning=f"Unusually many incidents were reported over {limits.LATE_DAYS} days late.",
         fix="Check how the rows were chosen: what is reported late is of other categories.",
     )  # fmt: skip
+
+
+def _clocks(city: City) -> str:
+    times = [f"{time // 100:02d}:{time % 100:02d}" for time in reversed(city.placeholder_times)]
+    return f"{', '.join(times[:-1])} or {times[-1]}"
 
 
 def _completeness_rules() -> Iterable[Rule]:
