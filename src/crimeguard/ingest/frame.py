@@ -147,7 +147,8 @@ def _repair_column(series: pl.Series, item: Field) -> tuple[pl.Series, dict[int,
         raise DataError(f"The column {series.name!r} cannot be read as text.",
                         why=f"Its type is {series.dtype}.",
                         fix="Write it as text, numbers or dates.") from None  # fmt: skip
-    plain, odd = _sorted_out(text.unique(), item)
+    plain = _is_plain(text, item)
+    odd = text.filter(~plain).unique()
     values: list[Any] = []
     reasons: dict[str, str] = {}
     for raw in odd:
@@ -156,32 +157,32 @@ def _repair_column(series: pl.Series, item: Field) -> tuple[pl.Series, dict[int,
         except ValueError as error:
             values.append(None)
             reasons[raw] = str(error)
-    table = pl.DataFrame(
-        {"raw": odd, "value": pl.Series(values, dtype=DTYPES[item.kind], strict=False)}
-    )
-    joined = text.to_frame().join(
-        pl.concat([table, plain]), on="raw", how="left", nulls_equal=True, maintain_order="left"
-    )
+    repaired = pl.Series("value", values, dtype=DTYPES[item.kind], strict=False)
     found: dict[int, tuple[str, str]] = {}
     if reasons:
         rows = text.is_in(list(reasons)).fill_null(value=False).arg_true()
         found = {row: (text[row][:_LONGEST], reasons[text[row]]) for row in rows}
-    return joined["value"].alias(item.name), found
+    return _filled(text, plain, pl.DataFrame([odd, repaired]), item).alias(item.name), found
 
 
-def _sorted_out(distinct: pl.Series, item: Field) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the texts that the engine can read with their values, and the others."""
-    form, value = _PLAIN.get(item.name, (None, pl.lit(None, DTYPES[item.kind])))
-    if form is None:
-        plain = pl.lit(value=False)
-    else:
-        plain = pl.col("raw").str.contains(form).fill_null(value=False)
-    table = distinct.to_frame()
+def _is_plain(text: pl.Series, item: Field) -> pl.Series:
+    """Tell which texts the engine can read by itself."""
+    if item.name not in _PLAIN:
+        return pl.repeat(value=False, n=len(text), eager=True)
+    return text.str.contains(_PLAIN[item.name][0]).fill_null(value=False)
+
+
+def _filled(text: pl.Series, plain: pl.Series, odd: pl.DataFrame, item: Field) -> pl.Series:
+    """Return each row's value: the engine's where the text is plain, else that in `odd`."""
+    looked_up = text.to_frame().join(
+        odd, on="raw", how="left", nulls_equal=True, maintain_order="left"
+    )["value"]
+    if item.name not in _PLAIN:
+        return looked_up
+    rows = pl.select(raw=pl.when(plain).then(text))
     # Lazily, because sorting many short lists takes twenty times as long eagerly.
-    return (
-        table.lazy().filter(plain).select("raw", value=value).collect(),
-        table.filter(~plain)["raw"],
-    )
+    read = rows.lazy().select(_PLAIN[item.name][1]).collect().to_series()
+    return read.zip_with(plain, looked_up)
 
 
 def _evidence(found: dict[int, tuple[str, str]], column: str, have: int) -> list[BadValue]:
