@@ -28,7 +28,7 @@ DTYPES: Final[dict[str, pl.DataType]] = {
 }
 SCHEMA: Final = {item.name: DTYPES[item.kind] for item in FIELDS}
 _PLACES: Final = ("area", "rpt_dist_no", "lat", "lon")
-_EVIDENCE: Final = 20  # bad values that are kept word for word
+EVIDENCE: Final = 20  # bad values that are kept word for word
 _LONGEST: Final = 80  # characters of a bad value or heading that are shown
 _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # Polars' name for a second heading
 # Texts that are what they should be, and their values: reports' numbers, and MO codes in
@@ -186,7 +186,7 @@ def _filled(text: pl.Series, plain: pl.Series, odd: pl.DataFrame, item: Field) -
 
 
 def _evidence(found: dict[int, tuple[str, str]], column: str, have: int) -> list[BadValue]:
-    room = max(0, _EVIDENCE - have)
+    room = max(0, EVIDENCE - have)
     return [
         BadValue(row + 1, column or ("DATE OCC" if "when" in reason else "AREA"), value, reason)
         for row, (value, reason) in list(found.items())[:room]
