@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from crimeguard.cores import cores
+from crimeguard.domain.field import DERIVED_COLUMNS
 from crimeguard.ingest.frame import EVIDENCE, Reading, canonical
 
 # More are repaired a little faster, since fewer texts are met anew, and take more memory.
@@ -26,10 +27,12 @@ def read_csv_parts(path: Path, *, source: str, rows: int = ROWS) -> Reading | No
     """Read and repair a CSV, at most so many rows at once; None if it holds no row.
 
     The same as `canonical` of the whole, but that the bad values that are shown come in the
-    order of the parts. Raises PolarsError or OSError where the file is no table, DataError
+    order of the parts. Texts that only put a code into words are not read. Raises PolarsError or OSError where the file is no table, DataError
     as `canonical` does.
     """
     text = pl.scan_csv(path, infer_schema=False, glob=False)
+    wanted = [name for name in text.collect_schema() if name not in DERIVED_COLUMNS]
+    text = text.select(wanted)
     parts = _without_blank_end(text.collect_batches(chunk_size=rows, engine="streaming"))
     readings = list(_repaired(parts, source))
     return joined(readings) if readings else None
