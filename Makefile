@@ -69,7 +69,7 @@ dashboards: $(VENV)/.dev ## write the Grafana dashboards anew from code
 tools: $(VENV)/.node $(VENV)/.checkov ## install the checks of Jenkinsfile and manifests (npm)
 
 lock: $(UV) ## compile the locked requirements anew from pyproject.toml
-	for group in dev up serve ui mlflow sbom; do \
+	for group in dev up serve ui mlflow sbom scale; do \
 	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --constraint requirements/pins.txt \
 	    --group $$group pyproject.toml --output-file requirements/$$group.txt || exit 1; \

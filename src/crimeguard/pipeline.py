@@ -197,10 +197,12 @@ def train(
             "first": str(split.train["date_occ"].min()),
             "last": str(split.train_until),
             "rows": split.train.height,
+            "sample": split.sample,
             "mix_adjusted": mix is not None,
         },
         params=params.to_dict(),
         data={"snapshot": snapshot.id, "source": snapshot.manifest["source"]},
+        test_sample=split.test_sample,
     )
     progress("reference profile", 0, 1)
     bundle = write_bundle(
@@ -223,7 +225,7 @@ def _reference(model: Model, split: TimeSplit, params: Params) -> Reference:
 
     return make_reference(
         split.train, targets(split.train), split.test, targets(split.test), probabilities,
-        seed=params.seed,
+        days=split.train_days, seed=params.seed,
     )  # fmt: skip
 
 
@@ -234,7 +236,8 @@ def _write_reports(
     facts = {
         "bundle": bundle.sha256,
         "snapshot": f"{snapshot.id} ({snapshot.manifest['source']})",
-        "trained on": f"{split.train.height:,} incidents up to {split.train_until}",
+        "trained on": f"{split.train.height:,} incidents up to {split.train_until}"
+        + ("" if split.sample == "all" else f" ({split.sample})"),
     }
     page = training_report(evaluation, checks, facts=facts)
     write_text(folder / "training_report.html", page)
@@ -256,6 +259,7 @@ def register(trained: Trained, snapshot: Snapshot, registry: Registry) -> str:
             "snapshot": snapshot.id,
             "train_until": trained.split.train_until.isoformat(),
             "test_until": trained.split.test_until.isoformat(),
+            "training_sample": trained.split.sample,
             "git_commit": git_commit(),
             "bundle": trained.bundle.sha256,
         },
@@ -292,6 +296,7 @@ def summary(trained: Trained) -> dict[str, Any]:
         "sha256": trained.bundle.sha256,
         "report": str(trained.reports / "training_report.html"),
         "train_rows": trained.split.train.height,
+        "train_sample": trained.split.sample,
         "test_rows": trained.evaluation.rows,
         "train_until": trained.split.train_until.isoformat(),
         "test_until": trained.split.test_until.isoformat(),

@@ -3,7 +3,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crimeguard.domain.errors import BadValue, DataError
@@ -244,11 +244,13 @@ _CODES = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(_CODES, max_size=4).map(" ".join), min_size=1, max_size=8))
 def test_codes_mean_what_the_repair_functions_say(texts: list[str]) -> None:
     _same_as_repaired("Mocodes", texts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(
     st.text("0123456789.- \n\u0660x", max_size=5), st.integers(0, 10**12).map(str)
 ), min_size=1, max_size=8))  # fmt: skip

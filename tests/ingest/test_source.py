@@ -122,10 +122,10 @@ def test_a_missing_file_a_folder_and_an_unreadable_file_are_told_apart(
     with pytest.raises(DataError, match="is a folder"):
         read_file(tmp_path / "folder.csv")
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, *how: str) -> bytes:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"cannot be read\. Permission denied"):
         read_file(tmp_path / "secret.csv")
 

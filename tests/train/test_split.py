@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from crimeguard.domain.errors import DataError, UsageError
 from crimeguard.train.params import SplitParams
-from crimeguard.train.split import calibration_split, split_by_time, up_to
+from crimeguard.train.split import calibration_split, split_by_time, thinned, up_to
 
 PARAMS = SplitParams(test_share=0.2, calibration_days=10, embargo_days=3, reported_by_then=False)
 
@@ -128,3 +129,32 @@ def test_a_late_report_is_not_known_when_calibration_begins() -> None:
 def test_too_few_days(days: int) -> None:
     with pytest.raises(DataError, match="too few days"):
         calibration_split(table(days), day(days), PARAMS)
+
+
+def test_of_many_incidents_a_sample_is_taken_evenly_over_time() -> None:
+    bound = replace(PARAMS, most_training_rows=40, most_test_rows=10)
+    split, whole = split_by_time(table(50), bound), split_by_time(table(50), PARAMS)
+    assert (split.train.height, split.test.height) == (40, 10)
+    assert split.train["date_occ"].to_list() == [day(number) for number in range(1, 41)]
+    assert split.test["date_occ"].to_list() == [day(number) for number in range(41, 51)]
+    assert set(split.train["dr_no"]) < set(whole.train["dr_no"])
+    assert split.train_days.equals(whole.train["date_occ"])
+    assert split.test_rows == whole.test.height == 20
+    assert (split.sample, split.test_sample) == (
+        "40 of 80, evenly over time", "10 of 20, evenly over time",
+    )  # fmt: skip
+    assert split_by_time(table(50).reverse(), bound).train.equals(split.train)
+
+
+def test_few_incidents_are_all_taken() -> None:
+    split = split_by_time(table(50), replace(PARAMS, most_training_rows=80, most_test_rows=20))
+    assert (split.train.height, split.test.height) == (80, 20)
+    assert split.sample == split.test_sample == "all"
+
+
+@pytest.mark.parametrize(("rows", "most"), [(10, 7), (7, 6), (100, 99), (1000, 3)])
+def test_a_sample_has_no_row_twice_and_no_wide_gap(rows: int, most: int) -> None:
+    kept = thinned(pl.DataFrame({"row": range(rows)}), most)["row"]
+    assert len(kept) == most
+    steps = {int(step) for step in kept.diff().drop_nulls()}
+    assert steps <= {rows // most, rows // most + 1}

@@ -123,6 +123,8 @@ def _tell(prepared: Prepared, trained: Trained, version: str, judgement: Judgeme
     if prepared.report is not None and prepared.report.findings:
         said.append(f"({len(prepared.report.findings)} warnings; `crimeguard validate` lists them)")
     console.print(" ".join(said), markup=False)
+    if trained.split.sample != "all":
+        console.print(f"trained on {trained.split.sample}", markup=False)
     tell_scores(trained.evaluation)
     tell_gates(judgement)
     stage = "in production" if judgement.passed else "in staging"

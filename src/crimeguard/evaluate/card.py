@@ -32,11 +32,13 @@ def model_card(
     trained: dict[str, Any],
     params: dict[str, Any],
     data: dict[str, Any],
+    test_sample: str = "all",
     importance_note: str = "rise in log-loss (nats) when the field is shuffled",
 ) -> dict[str, Any]:
     """Put together the card; every number in it was measured on the hold-out.
 
-    `trained` says on what (first and last day, rows), `data` which snapshot.
+    `trained` says on what (first and last day, rows, and of how many they are a sample),
+    `data` which snapshot, `test_sample` of how many the scored incidents are a sample.
     """
     card: dict[str, Any] = {
         "name": "crimeguard",
@@ -51,6 +53,7 @@ def model_card(
             "first": evaluation.first.isoformat(),
             "last": evaluation.last.isoformat(),
             "rows": evaluation.rows,
+            "sample": test_sample,
             "majority_share": evaluation.majority_share,
             "base_rate_log_loss": evaluation.base_rate_log_loss,
         },

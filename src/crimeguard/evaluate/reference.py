@@ -124,6 +124,7 @@ def make_reference(
     test_truth: Ints,
     probabilities: Callable[[InformationLevel], Floats],
     *,
+    days: pl.Series | None = None,
     seed: int = 0,
 ) -> Reference:
     """Summarise a training frame, and a model on the hold-out that came after it.
@@ -136,6 +137,8 @@ def make_reference(
         Places of their categories in CATEGORIES.
     probabilities : callable
         Returns the model's answers on `test` at a level, shape (m, 15).
+    days : polars.Series, optional
+        The day of every incident, where `train` is a sample of them: volumes are of all.
     """
     fields = watched_frame(train)
     weeks = _weeks(fields["date_occ"])
@@ -143,7 +146,7 @@ def make_reference(
     names = pl.Series("label", CATEGORIES, dtype=pl.String).gather(train_truth)
     sample = fields.with_columns(names)[chosen]
     day = test["date_occ"].cast(pl.Int32).cast(pl.Int64).to_numpy()
-    daily = daily_counts(fields["date_occ"])
+    daily = daily_counts(fields["date_occ"] if days is None else days)
     labels = np.bincount(train_truth, minlength=len(CATEGORIES))
     weight = _weights(labels, test_truth)
     return Reference(

@@ -38,7 +38,7 @@ def _update(digest: hashlib._Hash, series: pl.Series) -> None:
     elif series.dtype == pl.String:
         filled = series.fill_null("")
         digest.update(_bytes(filled.str.len_bytes(), "<i8"))
-        digest.update("".join(filled.to_list()).encode())
+        digest.update(filled.str.join("").item().encode())
     elif series.dtype.is_float():
         # Adding 0.0 makes -0.0 and 0.0 the same.
         digest.update((series.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes())

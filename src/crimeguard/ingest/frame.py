@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from crimeguard.domain.errors import BadValue, DataError
@@ -31,16 +32,11 @@ _PLACES: Final = ("area", "rpt_dist_no", "lat", "lon")
 EVIDENCE: Final = 20  # bad values that are kept word for word
 _LONGEST: Final = 80  # characters of a bad value or heading that are shown
 _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # Polars' name for a second heading
-# Texts that are what they should be, and their values: reports' numbers, and MO codes in
-# four digits as the portal writes them; 0000 is none.
+# Texts that are what they should be: reports' numbers, and MO codes in four digits as the
+# portal writes them; 0000 is none.
 _CODE: Final = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
-_PLAIN: Final = {
-    "dr_no": ("^[0-9]+$", pl.col("raw")),
-    "mocodes": (
-        f"^{_CODE}(?: {_CODE})*$",
-        pl.col("raw").str.split(" ").cast(pl.List(pl.Int16)).list.unique().list.sort(),
-    ),
-}
+_PLAIN: Final = {"dr_no": "^[0-9]+$", "mocodes": f"^{_CODE}(?: {_CODE})*$"}
+_SHIFT: Final = 14  # bits that hold an MO code
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,8 @@ def _repair_column(series: pl.Series, item: Field) -> tuple[pl.Series, dict[int,
         raise DataError(f"The column {series.name!r} cannot be read as text.",
                         why=f"Its type is {series.dtype}.",
                         fix="Write it as text, numbers or dates.") from None  # fmt: skip
-    plain, odd = _sorted_out(text.unique(), item)
+    plain = _is_plain(text, item)
+    odd = text.unique() if plain is None else text.filter(~plain).unique()
     values: list[Any] = []
     reasons: dict[str, str] = {}
     for raw in odd:
@@ -158,32 +155,52 @@ def _repair_column(series: pl.Series, item: Field) -> tuple[pl.Series, dict[int,
         except ValueError as error:
             values.append(None)
             reasons[raw] = str(error)
-    table = pl.DataFrame(
-        {"raw": odd, "value": pl.Series(values, dtype=DTYPES[item.kind], strict=False)}
-    )
-    joined = text.to_frame().join(
-        pl.concat([table, plain]), on="raw", how="left", nulls_equal=True, maintain_order="left"
-    )
+    repaired = pl.Series("value", values, dtype=DTYPES[item.kind], strict=False)
     found: dict[int, tuple[str, str]] = {}
     if reasons:
         rows = text.is_in(list(reasons)).fill_null(value=False).arg_true()
         found = {row: (text[row][:_LONGEST], reasons[text[row]]) for row in rows}
-    return joined["value"].alias(item.name), found
+    return _filled(text, plain, pl.DataFrame([odd, repaired]), item).alias(item.name), found
 
 
-def _sorted_out(distinct: pl.Series, item: Field) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the texts that the engine can read with their values, and the others."""
-    form, value = _PLAIN.get(item.name, (None, pl.lit(None, DTYPES[item.kind])))
-    if form is None:
-        plain = pl.lit(value=False)
-    else:
-        plain = pl.col("raw").str.contains(form).fill_null(value=False)
-    table = distinct.to_frame()
-    # Lazily, because sorting many short lists takes twenty times as long eagerly.
-    return (
-        table.lazy().filter(plain).select("raw", value=value).collect(),
-        table.filter(~plain)["raw"],
+def _is_plain(text: pl.Series, item: Field) -> pl.Series | None:
+    """Tell which texts the engine can read by itself; None if those of no such field."""
+    form = _PLAIN.get(item.name)
+    return None if form is None else text.str.contains(form).fill_null(value=False)
+
+
+def _filled(
+    text: pl.Series, plain: pl.Series | None, odd: pl.DataFrame, item: Field
+) -> pl.Series:
+    """Return each row's value: the engine's where the text is plain, else that in `odd`."""
+    if plain is None or not plain.all():
+        looked_up = text.to_frame().join(
+            odd, on="raw", how="left", nulls_equal=True, maintain_order="left"
+        )["value"]
+        if plain is None:
+            return looked_up
+        text = pl.select(raw=pl.when(plain).then(text)).to_series()
+    read = _read_codes(text) if item.kind == "codes" else text
+    return read if plain.all() else read.zip_with(plain, looked_up)
+
+
+def _read_codes(text: pl.Series) -> pl.Series:
+    """Read plain MO codes as sorted sets; of null comes [0], which stands for nothing.
+
+    All codes are sorted at once: the engine takes longer to sort many short lists.
+    """
+    lists = text.fill_null("0").str.split(" ").cast(pl.List(pl.Int16))
+    row = np.repeat(np.arange(len(text)), lists.list.len().to_numpy())
+    keys = row << _SHIFT | lists.explode(empty_as_null=True).to_numpy()
+    risen = np.diff(keys) > 0
+    if risen.all():
+        return lists
+    keys.sort()
+    keys = keys[np.append(True, np.diff(keys) > 0)]
+    codes = pl.DataFrame(
+        {"row": keys >> _SHIFT, "code": (keys & ((1 << _SHIFT) - 1)).astype(np.int16)}
     )
+    return codes.group_by(pl.col("row").set_sorted(), maintain_order=True).agg("code")["code"]
 
 
 def _in_words(found: dict[int, tuple[str, str]], column: str) -> list[BadValue]:

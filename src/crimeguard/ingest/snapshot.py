@@ -9,12 +9,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from crimeguard.cores import cores
 from crimeguard.domain.errors import CrimeGuardError, DataError
 from crimeguard.domain.field import FIELDS
 from crimeguard.ingest.digest import content_sha256, file_sha256
@@ -144,10 +146,9 @@ def write_snapshot(
     clean, duplicates = _deduplicated(_require_canonical(frame))
     parts = _partitions(clean)
     described = [
-        {"month": month, "rows": part.height,
-         "content_sha256": content_sha256(part)}
-        for month, part in parts
-    ]  # fmt: skip
+        {"month": month, "rows": part.height, "content_sha256": digest}
+        for month, part, digest in parts
+    ]
     content = content_of(clean.columns, described)
     quarantined = aside(content[:_ID_LENGTH]) if aside else 0
     came = frame.height if rows_in is None else rows_in
@@ -169,7 +170,7 @@ def write_snapshot(
         **_span(clean),
         "partitions": described,
     }
-    _write_atomically(target, manifest, [part for _, part in parts], on_progress)
+    _write_atomically(target, manifest, [part for _, part, _ in parts], on_progress)
     return _existing(target, content)
 
 
@@ -193,9 +194,9 @@ def _require_canonical(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _deduplicated(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Remove rows that repeat another in every field; rows that contradict are an error."""
-    again = frame["dr_no"].is_duplicated()
-    if not again.any():
+    if frame["dr_no"].n_unique() == frame.height:
         return frame, 0
+    again = frame["dr_no"].is_duplicated()
     repeated = frame.filter(again)
     kept = repeated.unique()
     torn = kept.filter(kept["dr_no"].is_duplicated())["dr_no"].unique().sort()
@@ -217,13 +218,19 @@ def _require_whole(came: int, kept: int, quarantined: int, duplicates: int) -> N
         )
 
 
-def _partitions(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+def _partitions(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame, str]]:
+    """Cut a frame into months, in their order: the month, its rows sorted, their digest."""
     order = [name for name in _ORDER if name in frame.columns]
-    month = frame["date_occ"].dt.strftime("%Y-%m")
-    by_month = frame.sort(order).with_columns(_month=month.sort()).partition_by(
-        "_month", as_dict=True, include_key=False, maintain_order=True
+    by_month = frame.with_columns(_month=pl.col("date_occ").dt.month_start()).partition_by(
+        "_month", as_dict=True, include_key=False
     )  # fmt: skip
-    return [(str(key[0]), part) for key, part in by_month.items()]
+
+    def of(month: dt.date) -> tuple[str, pl.DataFrame, str]:
+        part = by_month.pop((month,)).sort(order)
+        return f"{month:%Y-%m}", part, content_sha256(part)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(of, sorted(month for (month,) in by_month)))
 
 
 def _span(frame: pl.DataFrame) -> dict[str, str | None]:
@@ -250,13 +257,7 @@ def _write_atomically(
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
-        for described, part in zip(manifest["partitions"], parts, strict=True):
-            file = work / f"{described['month']}.parquet"
-            part.write_parquet(file, compression="zstd")
-            described |= {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
-            _flush(file)
-            if on_progress:
-                on_progress(part.height)
+        _write_parts(work, manifest["partitions"], parts, on_progress)
         (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _flush(work / MANIFEST)
         work.chmod(0o755)
@@ -269,6 +270,31 @@ def _write_atomically(
         raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_parts(
+    work: Path,
+    described: Sequence[dict[str, Any]],
+    parts: Sequence[pl.DataFrame],
+    on_progress: OnProgress | None,
+) -> None:
+    """Write the partitions, a core each, and complete their entries in the manifest."""
+
+    def write(entry: dict[str, Any], part: pl.DataFrame) -> int:
+        file = work / f"{entry['month']}.parquet"
+        part.write_parquet(file, compression="zstd")
+        entry |= {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        _flush(file)
+        return part.height
+
+    with ThreadPoolExecutor(cores()) as pool:
+        try:
+            for rows in pool.map(write, described, parts):
+                if on_progress:
+                    on_progress(rows)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def _unwritable(target: Path, error: OSError) -> CrimeGuardError:

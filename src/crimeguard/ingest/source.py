@@ -5,20 +5,26 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import polars as pl
 
 from crimeguard.domain.errors import DataError
 from crimeguard.ingest.columnar import KINDS, read_columnar
 from crimeguard.ingest.frame import Reading, canonical
+from crimeguard.ingest.parts import read_csv_parts
 
 SUFFIXES: Final = (".csv", ".csv.gz", *KINDS)
+_GZIP: Final = b"\x1f\x8b"
 
 
 def read_file(path: Path) -> Reading:
     """Read and repair one file of incidents; DataError says what is wrong with it."""
+    if path.name.lower().endswith(".csv") and not _is_zipped(path):
+        return _plain_csv(path)
     return read_bytes(_content(path), name=str(path))
 
 
@@ -27,11 +33,33 @@ def read_table(path: Path) -> pl.DataFrame:
     return _table(_content(path), str(path))
 
 
+def _plain_csv(path: Path) -> Reading:
+    if not path.stat().st_size:
+        raise _empty(str(path))
+    with _told_as_table(str(path)):
+        reading = read_csv_parts(path, source=str(path))
+    if reading is None:
+        raise _no_rows(str(path))
+    return reading
+
+
+def _is_zipped(path: Path) -> bool:
+    with _opened(path) as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
 def _content(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     if path.is_dir():
         raise DataError(f"{path} is a folder.", fix="Name one file of incidents.")
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         raise DataError(
             f"There is no file {path}.",
@@ -55,15 +83,25 @@ def _table(content: bytes, name: str, most_rows: int | None = None) -> pl.DataFr
         raise DataError(f"{name} is of no kind that is read here.",
                         fix=f"Give a file that ends in {', '.join(SUFFIXES)}.")  # fmt: skip
     if not content:
-        raise DataError(f"{name} is empty.", fix="Export it again.")
-    zipped = lower.endswith(".gz") or content.startswith(b"\x1f\x8b")
-    try:
+        raise _empty(name)
+    zipped = lower.endswith(".gz") or content.startswith(_GZIP)
+    with _told_as_table(name):
         columnar = next((kind for suffix, kind in KINDS.items() if lower.endswith(suffix)), None)
         if columnar is not None:
             table = read_columnar(content, columnar, most_rows=most_rows)
         else:
             plain = gzip.decompress(content) if zipped else content
             table = _without_blank_end(pl.read_csv(io.BytesIO(plain), infer_schema=False))
+    if not table.height:
+        raise _no_rows(name)
+    return table
+
+
+@contextmanager
+def _told_as_table(name: str) -> Iterator[None]:
+    """Say what is wrong with a file that cannot be read as a table."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is a damaged gzip file.", why=f"{error}.",
                         fix="Copy or export it again.") from None  # fmt: skip
@@ -71,9 +109,14 @@ def _table(content: bytes, name: str, most_rows: int | None = None) -> pl.DataFr
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{name} cannot be read as a table.", why=f"{reason}.",
                         fix="Export it again as CSV, Parquet or Arrow.") from None  # fmt: skip
-    if not table.height:
-        raise DataError(f"{name} holds no rows.", fix="Export it again.")
-    return table
+
+
+def _empty(name: str) -> DataError:
+    return DataError(f"{name} is empty.", fix="Export it again.")
+
+
+def _no_rows(name: str) -> DataError:
+    return DataError(f"{name} holds no rows.", fix="Export it again.")
 
 
 def _without_blank_end(table: pl.DataFrame) -> pl.DataFrame:

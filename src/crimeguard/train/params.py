@@ -23,12 +23,17 @@ class SplitParams:
     `reported_by_then` a training incident must also have been reported by the end of its
     window, as on the day itself nothing else is known; without it, training waits until
     the late reports are in.
+
+    Of more than `most_training_rows` incidents to train on, or `most_test_rows` to score, so
+    many are taken, evenly over time.
     """
 
     test_share: float = 0.2
     calibration_days: int = 14
     embargo_days: int = 2
     reported_by_then: bool = False
+    most_training_rows: int = 100_000
+    most_test_rows: int = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from crimeguard.domain.errors import DataError, UsageError
@@ -16,13 +17,31 @@ class TimeSplit:
     """Incidents to train on, and newer ones to score.
 
     Training incidents occurred on or before `train_until`, test incidents later, up to
-    `test_until`.
+    `test_until`. Of many, either is a sample that is even over time: `train_days` has the
+    day of every incident that could have been trained on, `test_rows` counts all that could
+    have been scored.
     """
 
     train: pl.DataFrame
     test: pl.DataFrame
     train_until: dt.date
     test_until: dt.date
+    train_days: pl.Series
+    test_rows: int
+
+    @property
+    def sample(self) -> str:
+        """How the training incidents were chosen, in words."""
+        return _chosen(self.train.height, len(self.train_days))
+
+    @property
+    def test_sample(self) -> str:
+        """How the test incidents were chosen, in words."""
+        return _chosen(self.test.height, self.test_rows)
+
+
+def _chosen(rows: int, of: int) -> str:
+    return "all" if rows == of else f"{rows:,} of {of:,}, evenly over time"
 
 
 def split_by_time(
@@ -48,7 +67,20 @@ def split_by_time(
         raise DataError(f"No incident to train on occurred by {train_until}.",
                         why=f"The data run from {first} to {last}.",
                         fix="Give a later --train-until.")  # fmt: skip
-    return TimeSplit(train, test, train_until, test_until)
+    return TimeSplit(
+        thinned(train, params.most_training_rows), thinned(test, params.most_test_rows),
+        train_until, test_until, train["date_occ"], test.height,
+    )  # fmt: skip
+
+
+def thinned(frame: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Return at most so many rows, at even steps; of rows in the order of time, even over it.
+
+    Nothing is drawn by chance: the same rows are chosen wherever they are asked for.
+    """
+    if frame.height <= most:
+        return frame
+    return frame[np.arange(most) * frame.height // most]
 
 
 def up_to(frame: pl.DataFrame, day: dt.date, params: SplitParams) -> pl.DataFrame:

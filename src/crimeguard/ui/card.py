@@ -23,6 +23,7 @@ _WORDS: Final = MappingProxyType(
         "macro_auc": "Macro ROC-AUC",
         "top3": "Truth among the first three",
         "rows": "Incidents",
+        "sample": "Of the incidents there are",
         "first": "First day",
         "last": "Last day",
         "data": "Data",
