@@ -74,8 +74,9 @@ def test_rows_alike_but_for_their_number() -> None:
 def test_delays(rows: int) -> None:
     frame = january().head(rows)
     days = [(n * n) % 800 for n in range(rows)]
-    frame = frame.with_columns(
-        date_rptd=pl.col("date_occ") + pl.duration(days=pl.Series(days, dtype=pl.Int64))
+    frame = frame.with_columns(pl.Series("_days", days, dtype=pl.Int64)).select(
+        pl.exclude("_days", "date_rptd"),
+        date_rptd=pl.col("date_occ") + pl.duration(days=pl.col("_days")),
     )
     delay = measure("2023-01", frame.lazy(), RULES).delay
     assert delay is not None

@@ -175,7 +175,7 @@ def test_only_one_month_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
         opened.append(source.name)
         return scan(source, **options)
 
-    monkeypatch.setattr(module.pl, "scan_parquet", spy)
+    monkeypatch.setattr(pl, "scan_parquet", spy)
     quality(many(), tmp_path)
     assert opened == [f"2023-{month:02d}.parquet" for month in range(1, 5)]
 

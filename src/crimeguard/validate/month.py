@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from crimeguard.domain.codes import known_codes, mo_names
+from crimeguard.domain.city import CITIES, LOS_ANGELES, City
+from crimeguard.domain.codes import crime_codes, mo_names
 from crimeguard.validate.rule import Rule
 
 # First day of each span until the report: the same day, within a week, a month, a year.
@@ -41,6 +42,7 @@ class Month:
     `present` counts rows that hold a field; `broken` rows that break a rule of the
     contract; `codes` rows by field and code; `areas` rows by area; `alike` rows that
     repeat an earlier one in all but the number; `days` are those of the calendar month.
+    `city` is the key of the city whose tables hold the codes.
     """
 
     month: str
@@ -52,6 +54,7 @@ class Month:
     areas: dict[int, int]
     alike: int
     delay: Delay | None
+    city: str = LOS_ANGELES
 
     def share(self, field: str) -> float:
         """Return the share of rows, 0 to 1, that hold a field."""
@@ -59,7 +62,7 @@ class Month:
 
     def unknown(self, field: str) -> dict[int, int]:
         """Return the codes of a field that are in no table, with their rows."""
-        known = table_of(field)
+        known = table_of(field, CITIES[self.city])
         return {code: rows for code, rows in self.codes.get(field, {}).items() if code not in known}
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,12 +80,15 @@ class Month:
         return told
 
 
-def table_of(field: str) -> frozenset[int]:
-    """Return the codes that are in the table of a field."""
-    return frozenset(mo_names() if field == "mocodes" else known_codes(field))
+def table_of(field: str, city: City) -> frozenset[int]:
+    """Return the codes that are in the table of a field: the police's, or the city's own."""
+    tables = {"mocodes": mo_names, "crm_cd": crime_codes}
+    return frozenset(tables[field]()) if field in tables else city.codes(field)
 
 
-def measure(month: str, scan: pl.LazyFrame, rules: Sequence[Rule]) -> Month:
+def measure(
+    month: str, scan: pl.LazyFrame, rules: Sequence[Rule], city: City = CITIES[LOS_ANGELES]
+) -> Month:
     """Measure the rows of one month; no more of them than this month is in memory.
 
     Parameters
@@ -93,6 +99,8 @@ def measure(month: str, scan: pl.LazyFrame, rules: Sequence[Rule]) -> Month:
         Its canonical incidents.
     rules : sequence of Rule
         The contract's, of which those are counted whose columns are there.
+    city : City
+        Whose incidents they are.
     """
     columns = scan.collect_schema().names()
     due = [rule for rule in rules if set(rule.fields) <= set(columns)]
@@ -114,7 +122,7 @@ def measure(month: str, scan: pl.LazyFrame, rules: Sequence[Rule]) -> Month:
         present={name: numbers[f"present {name}"] for name in columns}, broken=broken,
         codes={name: _codes(scan, name) for name in CODED if name in columns},
         areas=_codes(scan, "area") if "area" in columns else {},
-        alike=_alike(scan, columns), delay=_delay(scan, columns),
+        alike=_alike(scan, columns), delay=_delay(scan, columns), city=city.key,
     )  # fmt: skip
 
 

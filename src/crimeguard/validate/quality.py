@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from crimeguard.domain.city import CITIES, LOS_ANGELES, City
+from crimeguard.ingest.coded import CODE_COLUMNS, city_of
 from crimeguard.ingest.quarantine import Quarantine, together
 from crimeguard.ingest.snapshot import Snapshot
 from crimeguard.validate import limits
@@ -149,8 +151,10 @@ def measure_quality(
     on_month : callable, optional
         Called with each month as its turn comes.
     """
-    rules = row_rules(as_of, labels="crm_cd" in snapshot.columns)
-    months = tuple(_measured(snapshot, rules, on_month))
+    city = _city(snapshot)
+    coded = [name for name in CODE_COLUMNS if name in snapshot.columns]
+    rules = row_rules(as_of, labels=bool(coded), city=city, coded=coded)
+    months = tuple(_measured(snapshot, rules, city, on_month))
     manifest = snapshot.manifest
     span = months_between(months[0].month, months[-1].month)
     last = manifest.get("last_date_rptd")
@@ -160,7 +164,7 @@ def measure_quality(
         duplicates=_duplicates(manifest), quarantine=tuple(quarantine), months=months,
         span=tuple(span), columns=snapshot.columns,
         troubles=tuple(_troubles(months, span, rules)),
-        codes=tuple(_coverage(months)),
+        codes=tuple(_coverage(months, city)),
         last_reported=None if last is None else dt.date.fromisoformat(last),
     )  # fmt: skip
 
@@ -179,28 +183,35 @@ def volume_ratio(months: Sequence[Month], span: Sequence[str]) -> dict[str, floa
     return ratios
 
 
+def _city(snapshot: Snapshot) -> City:
+    if "city" not in snapshot.columns:
+        return CITIES[LOS_ANGELES]
+    return city_of(snapshot.scan().select(pl.col("city").unique()).collect())
+
+
 def _measured(
-    snapshot: Snapshot, rules: Sequence[Rule], on_month: OnMonth | None
+    snapshot: Snapshot, rules: Sequence[Rule], city: City, on_month: OnMonth | None
 ) -> Iterator[Month]:
     for part in snapshot.manifest["partitions"]:
         month = str(part["month"])
         if on_month:
             on_month(month)
-        yield measure(month, pl.scan_parquet(snapshot.path / f"{month}.parquet", glob=False), rules)
+        scan = pl.scan_parquet(snapshot.path / f"{month}.parquet", glob=False)
+        yield measure(month, scan, rules, city)
 
 
 def _duplicates(manifest: dict[str, Any]) -> int:
     return int(manifest.get("duplicates_removed", 0))
 
 
-def _coverage(months: Sequence[Month]) -> Iterator[Code]:
+def _coverage(months: Sequence[Month], city: City) -> Iterator[Code]:
     for name in CODED:
         seen: dict[int, int] = {}
         for month in months:
             for code, rows in month.codes.get(name, {}).items():
                 seen[code] = seen.get(code, 0) + rows
         if seen:
-            table = table_of(name)
+            table = table_of(name, city)
             unknown = {code: rows for code, rows in seen.items() if code not in table}
             ordered = dict(sorted(unknown.items(), key=lambda item: -item[1]))
             yield Code(name, len(table), len(seen.keys() & table), ordered)

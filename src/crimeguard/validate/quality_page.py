@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from crimeguard.domain.codes import area_descriptions
+from crimeguard.domain.city import CITIES
 from crimeguard.validate import limits
 from crimeguard.validate.month import SPANS, Month
 from crimeguard.validate.quality import VOLUME, Quality, Trouble, volume_ratio
@@ -150,7 +150,7 @@ class _View:
                 yield Line(name, bars, f"{max(days):,}", f"{days[-1]:,}")
 
     def areas(self) -> Iterator[Line]:
-        names = area_descriptions()
+        names = CITIES[self._quality.months[0].city].areas()
         found = sorted({area for month in self._quality.months for area in month.areas})
         for area in found:
             rows = sum(month.areas.get(area, 0) for month in self._quality.months)
