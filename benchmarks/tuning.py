@@ -46,7 +46,9 @@ def main() -> None:
               f"{alone['pruned']} pruned")  # fmt: skip
         home = folder / "killed"
         gone = _kill(words, home, kills, chance, seconds / count)
+        before = trials(home)
         told = complete(words, home)
+        gone += lost(before, trials(home))
         failed = _compare(finished(folder / "alone"), finished(home), count)
         shown, parents = _shown(home)
         print(f"{told['finished']} finished, {told['failed']} cut off and done again; "

@@ -17,12 +17,15 @@ import pytest
 from typer.main import get_command
 
 from crimeguard.cli.app import app
+from crimeguard.registry.nested import Nested, NestedRuns
 from crimeguard.registry.store import open_registry
 from crimeguard.settings import Settings
 from crimeguard.train import nested
-from crimeguard.train.fit import Shown, fit_model
+from crimeguard.train.fit import Progress, Shown, fit_model
 from crimeguard.train.model import Model
+from crimeguard.train.nested import Days, Fold
 from crimeguard.train.params import Params, load_params
+from crimeguard.train.tune import Study
 from tests.cli.world import contents, crimeguard, refused
 from tests.conftest import copy_home
 from tests.train.killed import SMALL, SPACE, complete, finished, killed, lost, start, trials
@@ -35,6 +38,15 @@ BAD = SMALL.replace("iterations: 5", "iterations: 1")
 BETTER = "name,low,high,scale\nlinear.iterations,1,8,linear\n"
 # Nothing that changes an answer by as much as chance does.
 ALIKE = "name,low,high,scale\nneural.l2,0.00099,0.00101,linear\n"
+
+
+RUN: dict[str, Any] = Study.run.__kwdefaults__ or {}
+
+
+def quickly(fold: Fold, params: Params, progress: Progress) -> Days:
+    """Stand for a training, where only what is around it is looked at."""
+    progress("fit", 1, 1)
+    return [(1, 1.5)]
 
 
 @dataclass
@@ -211,6 +223,27 @@ def test_ctrl_c_leaves_a_clean_state(how: signal.Signals, fresh: World) -> None:
     assert {run.info.status for run in children} == {"FINISHED"}
     assert len(children) == len(finished(fresh.home)) >= 1
     assert not list(fresh.folder.rglob(".params.yaml.*"))
+
+
+def test_an_interrupt_while_mlflow_is_written_waits_for_the_next_step(
+    fresh: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = NestedRuns.note
+
+    def interrupted(self: NestedRuns, trial: Nested) -> None:
+        if not self._children:
+            signal.raise_signal(signal.SIGTERM)
+        note(self, trial)
+
+    monkeypatch.setattr(NestedRuns, "note", interrupted)
+    monkeypatch.setattr(Study.run, "__kwdefaults__", {**RUN, "scorer": quickly})
+    before = signal.getsignal(signal.SIGTERM)
+    refused(crimeguard("tune", *fresh.words(9), "--json"), 1, "1 of 9 trials have finished")
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [item.state for item in trials(fresh.home)] == ["COMPLETE", "FAIL"]
+    parent, children = shown(fresh.home)
+    assert parent.info.status == "KILLED"
+    assert [run.info.status for run in children] == ["FINISHED"]
 
 
 def test_a_gain_is_proposed_as_a_diff_and_made_when_asked(fresh: World) -> None:

@@ -227,7 +227,7 @@ def test_ctrl_c_in_the_moment_after_a_trial_was_told_keeps_the_trial(
     plan: Plan, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(plan, file) as study:
-        tell = study._study.tell
+        tell: Any = study._study.tell
 
         def told_then_cut(trial: optuna.Trial, *values: Any, **how: Any) -> None:
             tell(trial, *values, **how)

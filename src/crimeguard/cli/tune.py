@@ -62,10 +62,11 @@ def tune(
     file = _Text.read(params)
     settings = Settings.load()
     until = parse_day(train_until) if train_until else None
-    with _interruptible(), progress(quiet=as_json) as bars:
+    with _interruptible() as stop, progress(quiet=as_json) as bars:
         task, steps = bars.add_task("starting", total=None), bars.add_task("", total=None)
 
         def show(name: str, done: int, total: int) -> None:
+            stop.check()
             bars.update(steps, description=name, completed=done, total=total)
 
         plan = _plan(data, file, space, settings, until, show, drop_bad=on_bad is OnBad.DROP)
@@ -287,15 +288,34 @@ def _interrupted(finished: int, trials: int) -> CrimeGuardError:
     )
 
 
+class _Stop:
+    """Ctrl-C and SIGTERM end the search at its next step, and never in the middle of a write.
+
+    A transaction that is cut off would hold its database locked while the end is written. A
+    second Ctrl-C ends at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if somebody asked for the end."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the search as Ctrl-C does."""
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
+def _interruptible() -> Iterator[_Stop]:
+    stop = _Stop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in signals]
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
