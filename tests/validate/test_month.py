@@ -75,7 +75,7 @@ def test_delays(rows: int) -> None:
     frame = january().head(rows)
     days = [(n * n) % 800 for n in range(rows)]
     frame = frame.with_columns(
-        date_rptd=pl.col("date_occ") + pl.duration(days=pl.Series(days, dtype=pl.Int64))
+        date_rptd=pl.col("date_occ") + pl.duration(days=pl.lit(pl.Series(days, dtype=pl.Int64)))
     )
     delay = measure("2023-01", frame.lazy(), RULES).delay
     assert delay is not None

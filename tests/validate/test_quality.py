@@ -166,8 +166,6 @@ def test_a_snapshot_of_an_older_crimeguard_says_less(tmp_path: Path) -> None:
 
 
 def test_only_one_month_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crimeguard.validate import quality as module
-
     opened: list[str] = []
     scan = pl.scan_parquet
 
@@ -175,7 +173,7 @@ def test_only_one_month_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
         opened.append(source.name)
         return scan(source, **options)
 
-    monkeypatch.setattr(module.pl, "scan_parquet", spy)
+    monkeypatch.setattr(pl, "scan_parquet", spy)
     quality(many(), tmp_path)
     assert opened == [f"2023-{month:02d}.parquet" for month in range(1, 5)]
 
