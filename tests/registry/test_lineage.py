@@ -4,17 +4,17 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crimeguard.domain.errors import BundleError, DataError
+from crimeguard.domain.errors import DataError
 from crimeguard.ingest.snapshot import Snapshot
+from crimeguard.pipeline import Trained
 from crimeguard.records.database import open_database
 from crimeguard.records.ledger import Ledger
 from crimeguard.registry.lineage import Sight, lineage, snapshots_known, who_saw
-from crimeguard.registry.store import Registry, Run, Version, open_registry
+from crimeguard.registry.store import Run, open_registry
 from crimeguard.settings import Settings
 from tests.ingest.test_pointer import KNOWN
 from tests.ingest.test_snapshot import incidents, write
@@ -31,10 +31,11 @@ def ledger_of(settings: Settings) -> Iterator[Ledger]:
         database.close()
 
 
-def sights(settings: Settings) -> list[Sight]:
+def sights(settings: Settings, *, registered: bool = True) -> list[Sight]:
     known = snapshots_known(settings.home, settings.home / "pointers")
+    registry = open_registry(settings) if registered else None
     with ledger_of(settings) as ledger:
-        return lineage(open_registry(settings), ledger, settings.home / "bundles", known)
+        return lineage(registry, ledger, settings.home / "bundles", known)
 
 
 def test_every_version_tells_by_its_card_what_it_saw(three_versions: Path, use_home: Homes) -> None:
@@ -69,51 +70,28 @@ def test_every_version_tells_by_its_card_what_it_saw(three_versions: Path, use_h
         assert snapshot.id in refused.value.why
 
 
-class Stored:
-    """A registry of one version, whose bundle is a folder or cannot be had."""
-
-    def __init__(self, version: Version, folder: Path | None) -> None:
-        self._version, self._folder = version, folder
-
-    def versions(self) -> list[Version]:
-        return [self._version]
-
-    def fetch_version(self, number: str, into: Path) -> Path:
-        if self._folder is None:
-            raise BundleError("There is no such bundle.")
-        return self._folder
-
-
-@pytest.fixture
-def version(promoted_home: Path, use_home: Homes) -> tuple[Settings, Version]:
-    settings = use_home(promoted_home)
-    return settings, open_registry(settings).versions()[0]
-
-
-def one_sight(settings: Settings, registry: object) -> Sight:
-    known = snapshots_known(settings.home, settings.home / "pointers")
-    assert registry is None or isinstance(registry, Registry | Stored)
-    with ledger_of(settings) as ledger:
-        (sight,) = lineage(registry, ledger, settings.home / "bundles", known)  # type: ignore[arg-type]
-    return sight
-
-
 def test_the_card_is_believed_before_the_run_and_the_run_where_there_is_no_bundle(
-    version: tuple[Settings, Version],
+    empty_home: Path, use_home: Homes, trained: Trained
 ) -> None:
-    settings, stored = version
-    assert stored.snapshot  # a run of ours says it
-    lying = replace(stored, snapshot="f" * 16)
-    folder = open_registry(settings).fetch_version("1", into=settings.home / "bundles")
-    by_card = one_sight(settings, Stored(lying, folder))
-    assert (by_card.told_by, by_card.snapshot and by_card.snapshot.id) == ("card", stored.snapshot)
-    by_run = one_sight(settings, Stored(lying, None))
-    assert by_run.told_by == "run"
-    assert by_run.snapshot is not None
-    assert (by_run.snapshot.id, by_run.snapshot.where) == ("f" * 16, "gone")
-    nobody = one_sight(settings, Stored(replace(stored, snapshot=""), None))
-    assert nobody.snapshot is None
-    json.dumps([item.to_dict() for item in (by_card, by_run, nobody)])
+    settings = use_home(empty_home)
+    registry = open_registry(settings)
+    registry.register(trained.bundle, Run({}, {}, {"snapshot": "f" * 16}))
+    registry.register(trained.bundle, Run({}, {}, {}))
+    assert [item.snapshot for item in registry.versions()] == ["", "f" * 16]
+    for item in sights(settings):
+        assert item.told_by == "card"
+        assert item.snapshot is not None
+        assert (item.snapshot.id, item.snapshot.where) == (
+            trained.bundle.card["data"]["snapshot"], "gone",
+        )  # fmt: skip
+    for lost in (settings.home / "bundles", settings.home / "mlflow" / "artifacts"):
+        shutil.rmtree(lost)
+    newest, oldest = sights(settings)
+    assert (newest.told_by, newest.snapshot) == ("run", None)
+    assert oldest.told_by == "run"
+    assert oldest.snapshot is not None
+    assert (oldest.snapshot.id, oldest.snapshot.where) == ("f" * 16, "gone")
+    json.dumps([item.to_dict() for item in (newest, oldest)])
 
 
 def test_a_training_that_was_never_registered_is_told_by_the_ledger(tmp_path: Path) -> None:
@@ -123,7 +101,7 @@ def test_a_training_that_was_never_registered_is_told_by_the_ledger(tmp_path: Pa
         ledger.append("training", subject="a" * 64, who="policy", why="drift", evidence={
             "snapshot": kept.id, "train_until": "2023-01-31", "rows": 80,
         })  # fmt: skip
-    told = one_sight(settings, None)
+    (told,) = sights(settings, registered=False)
     assert (told.version, told.bundle, told.told_by) == (None, "a" * 64, "ledger")
     assert told.stage == "Never registered"
     assert told.snapshot is not None
@@ -132,11 +110,12 @@ def test_a_training_that_was_never_registered_is_told_by_the_ledger(tmp_path: Pa
 
 
 def test_a_training_that_was_registered_is_told_once(
-    version: tuple[Settings, Version],
+    promoted_home: Path, use_home: Homes, trained: Trained
 ) -> None:
-    settings, stored = version
+    settings = use_home(promoted_home)
     with ledger_of(settings) as ledger:
-        ledger.append("training", subject=stored.sha256, who="policy", why="drift", evidence={})
+        ledger.append("training", subject=trained.bundle.sha256, who="policy", why="drift",
+                      evidence={})  # fmt: skip
     assert [item.version for item in sights(settings)] == ["1"]
 
 
@@ -149,15 +128,3 @@ def test_a_snapshot_elsewhere_is_known_by_its_pointer(tmp_path: Path) -> None:
     assert known[KNOWN.snapshot].content_sha256 == "b" * 64
     shutil.rmtree(kept.path)
     assert snapshots_known(tmp_path, tmp_path / "none") == {}
-
-
-def test_what_a_run_says_is_in_the_registry(
-    empty_home: Path, use_home: Homes, trained: object
-) -> None:
-    from crimeguard.pipeline import Trained
-
-    assert isinstance(trained, Trained)
-    registry = open_registry(use_home(empty_home))
-    registry.register(trained.bundle, Run({}, {}, {"snapshot": "0123456789abcdef"}))
-    registry.register(trained.bundle, Run({}, {}, {}))
-    assert [item.snapshot for item in registry.versions()] == ["", "0123456789abcdef"]

@@ -166,8 +166,6 @@ def test_a_snapshot_of_an_older_crimeguard_says_less(tmp_path: Path) -> None:
 
 
 def test_only_one_month_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crimeguard.validate import quality as module
-
     opened: list[str] = []
     scan = pl.scan_parquet
 

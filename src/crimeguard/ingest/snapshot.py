@@ -209,15 +209,6 @@ def _deduplicated(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return pl.concat([frame.filter(~again), kept]), repeated.height - kept.height
 
 
-def _require_whole(came: int, kept: int, quarantined: int, duplicates: int) -> None:
-    if came != kept + quarantined + duplicates:
-        raise CrimeGuardError(
-            f"{came:,} rows came, {kept + quarantined + duplicates:,} are accounted for.",
-            why=f"{kept:,} kept, {quarantined:,} in quarantine, {duplicates:,} repeated.",
-            fix="Nothing was stored. This is an error of CrimeGuard: please report it.",
-        )
-
-
 def _partitions(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame, str]]:
     """Cut a frame into months, in their order: the month, its rows sorted, their digest."""
     order = [name for name in _ORDER if name in frame.columns]
@@ -320,3 +311,12 @@ def _existing(target: Path, content: str) -> Snapshot:
     if snapshot.manifest["content_sha256"] != content:  # pragma: no cover - one in 2**64
         raise DataError(f"{target} holds other rows.", fix="Use another CRIMEGUARD_HOME.")
     return snapshot
+
+
+def _require_whole(came: int, kept: int, quarantined: int, duplicates: int) -> None:
+    if came != kept + quarantined + duplicates:
+        raise CrimeGuardError(
+            f"{came:,} rows came, {kept + quarantined + duplicates:,} are accounted for.",
+            why=f"{kept:,} kept, {quarantined:,} in quarantine, {duplicates:,} repeated.",
+            fix="Nothing was stored. This is an error of CrimeGuard: please report it.",
+        )
