@@ -15,11 +15,18 @@
 #define WIDE 16 /* a row of CLASSES numbers, and one more that is zero */
 #define BLOCK 32 /* rows that stand together: their tables fit into the cache */
 #define LANES 8 /* walks that are under way at once */
+#define WAITING 96 /* keys that are looked up before their rows are added */
 #define LEVELS 3
 #define REPORT 2
 #define FACTORS 3
 #define FARTHEST 1000000000 /* days from 1970; what lies beyond is left to NumPy */
 #define MISSING (-1)
+
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
+#endif
 
 enum { DONE = 0, REFUSED = 1, NO_MEMORY = 2 };
 
@@ -113,6 +120,13 @@ struct incident {
     double lat, lon;
 };
 
+/* Rows that are still to be added to the sums, in their order. */
+struct pending {
+    float *linear, *units;
+    int weight_count, hidden_count;
+    int64_t weights[WAITING], hidden[WAITING];
+};
+
 struct scores {
     float linear[WIDE], vectors[WIDE], neural[WIDE];
     double values[CLASSES];
@@ -183,25 +197,48 @@ static void describe(const struct tables *t, const struct incident *one, int64_t
     atom[NOTHING] = 0;
 }
 
-/* Add what a key has learnt, if it is known: a cross that was never seen has no weight. */
-static void add(const struct tables *t, uint64_t key, float *linear, float *units) {
+/* Add weight rows one after the other, a strip of each at a time: its sums stay in registers. */
+static void add_rows(const float *table, int64_t width, const int64_t *rows, int count, float *sums) {
+    for (int64_t at = 0; at < width; at += WIDE) {
+        float strip[WIDE];
+        memcpy(strip, sums + at, sizeof strip);
+        for (int n = 0; n < count; n++) {
+            const float *row = table + rows[n] * width + at;
+            for (int i = 0; i < WIDE; i++) strip[i] += row[i];
+        }
+        memcpy(sums + at, strip, sizeof strip);
+    }
+}
+
+static void flush(const struct tables *t, struct pending *wait) {
+    add_rows(t->weights, WIDE, wait->weights, wait->weight_count, wait->linear);
+    add_rows(t->hidden, t->units, wait->hidden, wait->hidden_count, wait->units);
+    wait->weight_count = wait->hidden_count = 0;
+}
+
+/* Remember what a key has learnt, if it is known: a cross that was never seen has no weight. */
+static void add(const struct tables *t, uint64_t key, struct pending *wait) {
     uint64_t mixed = key * t->factor;
     uint64_t slot = (mixed >> t->slot_shift) & t->slot_mask;
     int64_t place = t->places[slot ^ (uint64_t)t->moves[mixed >> t->bucket_shift]];
     if (t->keys[place] != key) return;
-    const float *weight = t->weights + place * WIDE;
-    for (int i = 0; i < WIDE; i++) linear[i] += weight[i];
+    if (wait->weight_count == WAITING) flush(t, wait);
+    PREFETCH(t->weights + place * WIDE);
+    wait->weights[wait->weight_count++] = place;
     int64_t row = t->plain[place];
     if (row < 0) return;
-    const float *hidden = t->hidden + row * t->units;
-    for (int64_t at = 0; at < t->units; at += WIDE)
-        for (int i = 0; i < WIDE; i++) units[at + i] += hidden[at + i];
+    PREFETCH(t->hidden + row * t->units);
+    wait->hidden[wait->hidden_count++] = row;
 }
 
 /* Template after template, its codes in their order, its pairs the smaller code first. */
 static void add_keys(const struct tables *t, const struct incident *one, float *linear,
                      float *units) {
     int64_t atom[ATOMS];
+    struct pending wait;
+    wait.linear = linear;
+    wait.units = units;
+    wait.weight_count = wait.hidden_count = 0;
     describe(t, one, atom);
     for (int64_t number = 0; number < t->template_count; number++) {
         const struct template *mine = t->templates + number;
@@ -210,21 +247,22 @@ static void add_keys(const struct tables *t, const struct incident *one, float *
         for (int i = 0; i < FACTORS; i++)
             key += (uint64_t)atom[mine->factor[i]] * mine->weight[i];
         if (mine->kind == 0) {
-            add(t, key, linear, units);
+            add(t, key, &wait);
         } else if (mine->kind == 1) {
-            if (one->codes == 0) add(t, key, linear, units);
+            if (one->codes == 0) add(t, key, &wait);
             for (int64_t i = 0; i < one->codes; i++)
-                add(t, key + (uint64_t)one->code[i] * mine->code_weight, linear, units);
+                add(t, key + (uint64_t)one->code[i] * mine->code_weight, &wait);
         } else {
             for (int64_t i = 0; i < one->codes; i++) {
                 for (int64_t j = i + 1; j < one->codes; j++) {
                     int64_t a = one->code[i], b = one->code[j];
                     uint64_t less = (uint64_t)(a < b ? a : b), more = (uint64_t)(a < b ? b : a);
-                    add(t, key + less * mine->code_weight + more, linear, units);
+                    add(t, key + less * mine->code_weight + more, &wait);
                 }
             }
         }
     }
+    flush(t, &wait);
 }
 
 static float unless_missing(int64_t value, int64_t missing) {
@@ -289,39 +327,77 @@ static void answer_units(const struct tables *t, const float *units, float *scor
     for (int i = 0; i < WIDE; i++) score[i] = sum[i] + t->output_bias[i];
 }
 
-/* Walk LANES rows down one tree at once: none waits for another's memory. */
-static void walk(const struct node *nodes, const float *const *rows, int64_t depth, uint32_t *at) {
+/* Walk LANES times down trees of one depth at once: no walk waits for another's memory. */
+static void walk(const struct node *const *nodes, const float *const *rows, int64_t depth,
+                 uint32_t *at) {
     for (int i = 0; i < LANES; i++) at[i] = 1;
     for (int64_t step = 0; step < depth; step++) {
         for (int i = 0; i < LANES; i++) {
-            struct node here = nodes[at[i]];
+            struct node here = nodes[i][at[i]];
             at[i] = 2 * at[i] + (rows[i][here.look] >= here.threshold);
         }
     }
 }
 
-static void climb(const struct tables *t, const float *table, int64_t rows, struct scores *all) {
+/* Return the leaf that a walk down a tree has come to. */
+static int32_t leaf_of(const struct tables *t, int64_t number, uint32_t at) {
+    const struct tree *tree = t->trees + number;
+    int32_t leaf = t->ends[tree->begin + at - ((int64_t)1 << tree->depth)];
+    if (number < t->vector_trees) PREFETCH(t->vectors + (int64_t)leaf * WIDE);
+    return leaf;
+}
+
+static void arrive(const struct tables *t, int64_t number, int64_t leaf, struct scores *mine) {
+    if (number < t->vector_trees) {
+        const float *vector = t->vectors + leaf * WIDE;
+        for (int i = 0; i < WIDE; i++) mine->vectors[i] += vector[i];
+    } else {
+        mine->values[(number - t->vector_trees) % CLASSES] += t->values[leaf];
+    }
+}
+
+/* Many rows: tree after tree, LANES rows at once. */
+static void climb_together(const struct tables *t, const float *table, int64_t rows,
+                           struct scores *all) {
+    const float *row[BLOCK];
+    int32_t leaf[BLOCK];
+    for (int64_t i = 0; i < BLOCK; i++) row[i] = table + (i < rows ? i : 0) * 2 * t->columns;
     for (int64_t number = 0; number < t->vector_trees + t->value_trees; number++) {
-        const struct tree *tree = t->trees + number;
-        const int32_t *ends = t->ends + tree->begin - ((int64_t)1 << tree->depth);
+        const struct node *nodes[LANES];
+        for (int i = 0; i < LANES; i++) nodes[i] = t->nodes + t->trees[number].begin;
         for (int64_t first = 0; first < rows; first += LANES) {
             uint32_t at[LANES];
-            const float *row[LANES];
-            int64_t here = rows - first < LANES ? rows - first : LANES;
-            for (int64_t i = 0; i < LANES; i++)
-                row[i] = table + (first + (i < here ? i : 0)) * 2 * t->columns;
-            walk(t->nodes + tree->begin, row, tree->depth, at);
-            for (int64_t i = 0; i < here; i++) {
-                struct scores *mine = all + first + i;
-                int64_t end = ends[at[i]];
-                if (number < t->vector_trees) {
-                    const float *vector = t->vectors + end * WIDE;
-                    for (int c = 0; c < WIDE; c++) mine->vectors[c] += vector[c];
-                } else {
-                    mine->values[(number - t->vector_trees) % CLASSES] += t->values[end];
-                }
-            }
+            walk(nodes, row + first, t->trees[number].depth, at);
+            for (int i = 0; i < LANES; i++) leaf[first + i] = leaf_of(t, number, at[i]);
         }
+        for (int64_t i = 0; i < rows; i++) arrive(t, number, leaf[i], all + i);
+    }
+}
+
+/* One row: LANES trees at once, as long as they are of one depth. */
+static void climb_alone(const struct tables *t, const float *row, struct scores *mine) {
+    const float *rows[LANES];
+    int64_t trees = t->vector_trees + t->value_trees, group;
+    for (int i = 0; i < LANES; i++) rows[i] = row;
+    for (int64_t first = 0; first < trees; first += group) {
+        const struct tree *tree = t->trees + first;
+        const struct node *nodes[LANES];
+        uint32_t at[LANES];
+        group = 0;
+        while (group < LANES && first + group < trees && tree[group].depth == tree->depth) group++;
+        for (int64_t i = 0; i < LANES; i++) nodes[i] = t->nodes + tree[i < group ? i : 0].begin;
+        walk(nodes, rows, tree->depth, at);
+        int32_t leaf[LANES];
+        for (int64_t i = 0; i < group; i++) leaf[i] = leaf_of(t, first + i, at[i]);
+        for (int64_t i = 0; i < group; i++) arrive(t, first + i, leaf[i], mine);
+    }
+}
+
+static void climb(const struct tables *t, const float *table, int64_t rows, struct scores *all) {
+    if (rows >= LANES / 2) {
+        climb_together(t, table, rows, all);
+    } else {
+        for (int64_t i = 0; i < rows; i++) climb_alone(t, table + i * 2 * t->columns, all + i);
     }
 }
 
