@@ -54,7 +54,8 @@ class Settings:
     CRIMEGUARD_DVC_METHOD; with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in an S3 store,
     which CRIMEGUARD_DVC_ENDPOINT names if it is not Amazon's.
     CRIMEGUARD_DEEPCHECKS_PYTHON is the Python that has Deepchecks, by default the one that
-    `make` puts inside the environment.
+    `make` puts inside the environment. CRIMEGUARD_NATIVE=0 leaves all answers to NumPy, as
+    where no kernel was compiled; `crimeguard/native/library.py` reads it.
     """
 
     home: Path = Path(".crimeguard")
@@ -107,6 +108,7 @@ class Settings:
     aws_access_key_id: str = field(default="", repr=False)
     aws_secret_access_key: str = field(default="", repr=False)
     deepchecks_python: str = ""
+    native: str = ""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
