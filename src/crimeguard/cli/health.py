@@ -132,8 +132,8 @@ def check_kernel(_settings: Settings) -> Iterable[Outcome]:
 
     why = library().why
     if why:
-        yield Outcome("compiled kernel", "warn", f"none: {why}", "NumPy answers, more slowly. "
-                      "Install a C compiler and run `python -m crimeguard.native.build`.")  # fmt: skip
+        fix = "Install a C compiler and run `python -m crimeguard.native.build`."
+        yield Outcome("compiled kernel", "warn", f"none ({why}): NumPy answers, more slowly", fix)
     else:
         yield Outcome("compiled kernel", "ok", target().name)
 
@@ -327,7 +327,7 @@ def check_browser(_settings: Settings) -> Iterable[Outcome]:
 
 
 CHECKS: Final[tuple[Callable[[Settings], Iterable[Outcome]], ...]] = (
-    check_python, check_packages, check_versions, check_kernel, check_home, check_disk, check_memory,
-    check_ports, check_keys, check_registry, check_records, check_remote,
+    check_python, check_packages, check_versions, check_kernel, check_home, check_disk,
+    check_memory, check_ports, check_keys, check_registry, check_records, check_remote,
     check_deepchecks, check_browser,
 )  # fmt: skip

@@ -5,7 +5,6 @@ It is optional: without a C compiler this says so and leaves with 0, and NumPy a
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +52,7 @@ def _compile(program: str, made: Path) -> None:
             check=True, capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
         file.chmod(0o755)
-        os.replace(file, made)
+        file.replace(made)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ to NumPy: the two answer alike (tests/train/test_kernel.py).
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from crimeguard.domain.level import InformationLevel
 from crimeguard.features import cross, dense
-from crimeguard.features.columns import MISSING, NO_DELAY, Columns, Floats
+from crimeguard.features.columns import DESCENTS, NO_DELAY, Columns, Floats
 from crimeguard.features.featurizer import Featurizer
 from crimeguard.native.library import Answer, library
 from crimeguard.train.forest import DEEPEST, Forest
@@ -170,39 +168,25 @@ def _ascending(values: NDArray[np.int64]) -> bool:
 
 def _definitions() -> Tables:
     """Return what the templates and their atoms are made of."""
-    templates = np.array(list(_templates()), np.int64)
+    told = cross.definitions()
+    templates, times, clock = told["templates"], told["times"], dense.CLOCK
     _require(_within(templates[:, 2:5], 0, len(ATOMS) + 1), "atoms")
-    times, clock = cross._TIMES.T, dense._TIMES
     _require(times.shape[1] == 5 and clock.shape == (len(times), 2), "times")
     return {
         "template_count": len(templates),
-        "templates": templates,
-        "block": cross._BLOCK,
-        "no_person": cross._NO_PERSON,
+        "templates": np.ascontiguousarray(templates, np.int64),
+        "block": cross.BLOCK,
+        "no_person": DESCENTS.index("X"),
         "no_delay": NO_DELAY,
         "time_count": len(times),
         "times": np.ascontiguousarray(times, np.int64),
         "clock": np.ascontiguousarray(clock, np.float32),
-        "age_count": len(cross._AGES),
-        "ages": np.ascontiguousarray(cross._AGES, np.int64),
-        "delay_count": len(cross._DELAYS),
-        "delays": np.ascontiguousarray(cross._DELAYS, np.int64),
+        "age_count": len(told["ages"]),
+        "ages": np.ascontiguousarray(told["ages"], np.int64),
+        "delay_count": len(told["delays"]),
+        "delays": np.ascontiguousarray(told["delays"], np.int64),
         "most_codes": _MOST_CODES,
     }
-
-
-def _templates() -> Iterator[list[int]]:
-    """Yield level, kind, three atoms, base, their weights, and the weight of an MO code."""
-    for number, (least, names) in enumerate(cross.TEMPLATES):
-        kind = cross._kind(names)
-        weights = cross._weights(number)
-        code = weights.get("mo", 0)
-        mine = [(ATOMS.index(name), weight) for name, weight in weights.items() if name in ATOMS]
-        mine = [] if kind == 2 else mine
-        mine += [(len(ATOMS), 0)] * (3 - len(mine))
-        level = int(least if kind == 0 else InformationLevel.REPORT)
-        base = number * cross._LEVELS * cross._BLOCK
-        yield [level, kind, *(atom for atom, _ in mine), base, *(w for _, w in mine), code]
 
 
 def _lookup(featurizer: Featurizer) -> Tables:
@@ -232,7 +216,7 @@ def _codes(table: dense.DenseTable, columns: int) -> Tables:
     return {
         "code_count": len(known),
         "codes": np.ascontiguousarray(table.codes, np.int64),
-        "code_apart": dense._APART,
+        "code_apart": dense.APART,
         "code_starts": np.ascontiguousarray(table.starts.ravel(), np.int64),
         "code_sizes": np.ascontiguousarray(table.sizes.ravel(), np.int64),
         "mo_count": len(table.mo_codes),
