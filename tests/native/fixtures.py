@@ -1,4 +1,4 @@
-"""A kernel of this run's own, whatever lies in the package; test modules import it."""
+"""A kernel of this run's own, whatever lies in the package."""
 
 from pathlib import Path
 

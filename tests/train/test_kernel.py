@@ -26,11 +26,9 @@ from crimeguard.train.forest import DEEPEST
 from crimeguard.train.kernel import ATOMS, FIELDS, MEMBERS, TABLES, WIDE, Kernel
 from crimeguard.train.linear import CLASSES
 from crimeguard.train.model import Model
-from tests.native.fixtures import compiled
 from tests.train import under_watch
 from tests.train.incidents import strange
 
-__all__ = ["compiled"]
 ROOT = Path(__file__).parents[2]
 SIZES = (0, 1, 3, 8, 64, 300, 5000)
 
