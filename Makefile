@@ -92,9 +92,10 @@ $(UV): requirements/uv.txt
 	@touch $(UV)
 
 # The development environment contains the other one, so either satisfies `up`.
-$(VENV)/.up: $(UV) requirements/up.txt pyproject.toml
+$(VENV)/.up: $(UV) requirements/up.txt pyproject.toml src/crimeguard/native/kernel.c
 	$(INSTALL) requirements/$$(test -e $(VENV)/.dev && echo dev || echo up).txt
 	$(SELF)
+	$(BIN)/python -m crimeguard.native.build
 	@touch $@
 
 # The suite behind one gate wants other versions of everything: an environment of its own.
@@ -113,7 +114,8 @@ $(VENV)/.node: $(UV) package-lock.json
 	npm ci --ignore-scripts --silent --no-audit --no-fund
 	@touch $@
 
-$(VENV)/.dev: $(UV) requirements/dev.txt pyproject.toml
+$(VENV)/.dev: $(UV) requirements/dev.txt pyproject.toml src/crimeguard/native/kernel.c
 	$(INSTALL) requirements/dev.txt
 	$(SELF)
+	$(BIN)/python -m crimeguard.native.build
 	@touch $(VENV)/.up $@

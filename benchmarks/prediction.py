@@ -7,6 +7,8 @@ arrays to probabilities, for the 1, 8 and 64 that stand together on the request 
 thread. Then one incident from raw dictionary with the portal's headings to finished answer.
 Last the batch, simulated rows in memory, on one thread and on all cores. All answers must be
 the same to the last bit however many are asked for together, or the program fails.
+
+Where the kernel was compiled it answers, and what NumPy alone takes stands beside it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from crimeguard.serve.predictor import Predictor
 from crimeguard.serve.scoring import score_rows
 from crimeguard.train.model import Model
 
+Answer = Callable[[Columns], Floats]
+
 SINGLES = 2_000
 TOGETHER = (1, 8, 64)
 ROUNDS = 5
@@ -43,10 +47,14 @@ def main() -> None:
     rows = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
     raw = pl.concat(simulate(rows, seed=11))
     columns = Columns.from_frame(canonical(raw).require_clean("the simulated rows"))
-    found = [_together(bundle.model, columns, size) for size in TOGETHER]
+    model = bundle.model
+    for size in TOGETHER:
+        _together("NumPy alone", model.reference, columns, size)
+    found = [_together(_engine(model), model.probabilities, columns, size) for size in TOGETHER]
     found.append(_singles(Predictor(bundle), raw.head(SINGLES).to_dicts()))
-    alone = _batch("one thread", rows, lambda: _one_thread(bundle.model, columns))
-    batch = _batch(f"{cores()} threads", rows, lambda: score_rows(bundle.model, columns))
+    _batch("NumPy alone, one thread", rows, lambda: _one_thread(model.reference, columns))
+    alone = _batch("one thread", rows, lambda: _one_thread(model.probabilities, columns))
+    batch = _batch(f"{cores()} threads", rows, lambda: score_rows(model, columns))
     found.append(alone)
     if any(answers.tobytes() != batch[: len(answers)].tobytes() for answers in found):
         raise SystemExit("alone, a few together and in a batch, an incident's answers differ")
@@ -62,17 +70,21 @@ def _load(path: Path) -> Bundle:
     return bundle
 
 
-def _together(model: Model, columns: Columns, size: int) -> Floats:
+def _engine(model: Model) -> str:
+    return "model alone (NumPy)" if model.kernel is None else "model alone (kernel)"
+
+
+def _together(name: str, answer: Answer, columns: Columns, size: int) -> Floats:
     """Time the first SINGLES rows in groups of `size`."""
     starts = range(0, SINGLES, size)
     groups = [columns.rows(start, min(start + size, SINGLES)) for start in starts]
-    model.probabilities(groups[0])
+    answer(groups[0])
     times, answers = [], []
     for group in groups:
         begin = time.perf_counter()
-        answers.append(model.probabilities(group))
+        answers.append(answer(group))
         times.append(time.perf_counter() - begin)
-    print(f"model alone, {size:2d} together: {_cuts(times)}")
+    print(f"{name}, {size:2d} together: {_cuts(times)}")
     return np.concatenate(answers)
 
 
@@ -94,11 +106,9 @@ def _cuts(times: list[float]) -> str:
             f"p99 {1e3 * cuts[98]:.2f} ms ({len(times):,} times)")  # fmt: skip
 
 
-def _one_thread(model: Model, columns: Columns) -> Floats:
+def _one_thread(answer: Answer, columns: Columns) -> Floats:
     steps = range(0, len(columns), ROWS)
-    return np.concatenate(
-        [model.probabilities(columns.rows(at, min(at + ROWS, len(columns)))) for at in steps]
-    )
+    return np.concatenate([answer(columns.rows(at, min(at + ROWS, len(columns)))) for at in steps])
 
 
 def _batch(name: str, rows: int, score: Callable[[], Floats]) -> Floats:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from crimeguard.settings import Settings
     from crimeguard.train.params import Params
 
-pytest_plugins = ["tests.records.fixtures"]
+pytest_plugins = ["tests.native.fixtures", "tests.records.fixtures"]
 
 # Too small to be any good, and trained in three seconds.
 TINY = {

@@ -20,11 +20,13 @@ RUN --mount=type=cache,target=/root/.cache \
        uvicorn.protocols.http.httptools_impl uvloop xgboost alembic.command alembic.context
 
 FROM environment AS package
+RUN /tools/install compiler
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY requirements/up.txt requirements/
 COPY src src
 RUN --mount=type=cache,target=/root/.cache /tools/install package /opt/crimeguard
+RUN /tools/install kernel /opt/crimeguard
 
 FROM ${BASE} AS runtime
 RUN --mount=type=bind,source=deploy/docker/install,target=/mnt/install /mnt/install runtime

@@ -56,7 +56,8 @@ class Settings:
     CRIMEGUARD_SODA_TOKEN is the app token that open-data portals are asked with, and
     CRIMEGUARD_SODA_URL another address than the portal's own, such as a mirror.
     CRIMEGUARD_DEEPCHECKS_PYTHON is the Python that has Deepchecks, by default the one that
-    `make` puts inside the environment.
+    `make` puts inside the environment. CRIMEGUARD_NATIVE=0 leaves all answers to NumPy, as
+    where no kernel was compiled; `crimeguard/native/library.py` reads it.
     """
 
     home: Path = Path(".crimeguard")
@@ -111,6 +112,7 @@ class Settings:
     soda_token: str = field(default="", repr=False)
     soda_url: str = ""
     deepchecks_python: str = ""
+    native: str = ""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -73,7 +73,8 @@ def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     names = [item["check"] for item in read["checks"]]
     assert names == [
         "python", "packages for serving", "packages for training", "packages for monitoring",
-        "packages for console", "locked versions", "state folder", "free disk", "free memory",
+        "packages for console", "locked versions", "compiled kernel", "state folder",
+        "free disk", "free memory",
         "API port", "console port", "API keys", "MLflow", "records", "Deepchecks", "chromium",
     ]  # fmt: skip
     assert all(item["fix"] for item in read["checks"] if item["status"] != "ok")

@@ -235,3 +235,16 @@ def test_keys_are_named_and_a_lack_of_them_is_told() -> None:
     assert (status, "CRIMEGUARD_API_KEY is none of them" in words) == ("warn", True)
     assert found(Settings(host="0.0.0.0"))[0] == "fail"
     assert found(Settings(api_keys="nonsense"))[0] == "fail"
+
+
+@pytest.mark.parametrize(("why", "status"), [("", "ok"), ("it was not compiled", "warn")])
+def test_the_kernel_is_optional(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, why: str, status: str
+) -> None:
+    from crimeguard.native import library as module
+
+    monkeypatch.setattr(module, "library", lambda: module.Library(None, (), why))
+    outcome = only(health.check_kernel(settings))
+    assert outcome.status == status
+    assert why in outcome.found
+    assert ("native.build" in outcome.fix) == bool(why)

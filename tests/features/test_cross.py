@@ -50,8 +50,8 @@ def keys_of(incident: Incident, *names: str) -> set[int]:
 
 def test_every_packed_value_fits_into_its_block() -> None:
     for _, names in TEMPLATES:
-        assert math.prod(RADIX[name] for name in names) <= cross._BLOCK
-    assert len(TEMPLATES) * 3 * cross._BLOCK < 2**63
+        assert math.prod(RADIX[name] for name in names) <= cross.BLOCK
+    assert len(TEMPLATES) * 3 * cross.BLOCK < 2**63
 
 
 def test_no_template_stands_twice() -> None:

@@ -27,7 +27,7 @@ def one_hots(table: Ints) -> Features:
 def keys(level: int, count: int, *names: str) -> Ints:
     """Make up keys of one template at one level; by default `hour`."""
     template = [listed for _, listed in TEMPLATES].index(names or ("hour",))
-    return (template * 3 + level) * cross._BLOCK + np.arange(count)
+    return (template * 3 + level) * cross.BLOCK + np.arange(count)
 
 
 def problem(rows: int = 900, seed: int = 0) -> tuple[Ints, Ints]:

@@ -3,6 +3,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
+from crimeguard.domain.city import CITIES, LOS_ANGELES
 from crimeguard.domain.codes import crime_codes
 from crimeguard.validate.month import SPANS, measure, months_between, table_of
 from crimeguard.validate.rules import row_rules
@@ -60,7 +61,7 @@ def test_codes_that_are_in_no_table_are_named() -> None:
     assert month.unknown("crm_cd") == {}
     told = month.to_dict()
     assert told["codes_in_no_table"] == {"premis_cd": {"777": 155}, "mocodes": {"9998": 155}}
-    assert table_of("crm_cd") == crime_codes().keys()
+    assert table_of("crm_cd", CITIES[LOS_ANGELES]) == crime_codes().keys()
 
 
 def test_rows_alike_but_for_their_number() -> None:

@@ -126,6 +126,18 @@ def compare_versions(pins: str) -> tuple[list[str], int]:
     return other, same
 
 
+def check_kernel(_settings: Settings) -> Iterable[Outcome]:
+    """Look for the compiled kernel; without it NumPy answers, more slowly."""
+    from crimeguard.native.library import library, target
+
+    why = library().why
+    if why:
+        fix = "Install a C compiler and run `python -m crimeguard.native.build`."
+        yield Outcome("compiled kernel", "warn", f"none ({why}): NumPy answers, more slowly", fix)
+    else:
+        yield Outcome("compiled kernel", "ok", target().name)
+
+
 def check_home(settings: Settings) -> Iterable[Outcome]:
     """Check that state can be written, without making anything that stays."""
     folder = _nearest(settings.home)
@@ -315,7 +327,7 @@ def check_browser(_settings: Settings) -> Iterable[Outcome]:
 
 
 CHECKS: Final[tuple[Callable[[Settings], Iterable[Outcome]], ...]] = (
-    check_python, check_packages, check_versions, check_home, check_disk, check_memory,
-    check_ports, check_keys, check_registry, check_records, check_remote,
+    check_python, check_packages, check_versions, check_kernel, check_home, check_disk,
+    check_memory, check_ports, check_keys, check_registry, check_records, check_remote,
     check_deepchecks, check_browser,
 )  # fmt: skip

@@ -73,7 +73,7 @@ TEMPLATES: Final[tuple[tuple[InformationLevel, tuple[str, ...]], ...]] = (
     (_REPORT, ("mo", "delay")),
     (_REPORT, ("mo", "mo_count")),
 )
-_BLOCK: Final = 1 << 46  # above the largest packed key
+BLOCK: Final = 1 << 46  # above the largest packed key
 _LEVELS: Final = len(InformationLevel)
 _DELAYS: Final = np.array([0, 1, 3, 7, 30, 180])
 
@@ -86,6 +86,28 @@ class Keys:
     values: Ints
 
 
+def definitions() -> dict[str, Ints]:
+    """Return templates and bands as arrays, for code that is not Python.
+
+    A row of `templates`: the least level, 0 if no MO code is in it, 1 if each is, 2 if each
+    pair of them; three places in ATOMS (behind the last: none); the number that every key
+    begins with; the weights of the three atoms, and that of the (smaller) MO code. `times`
+    and `ages` begin with what is missing; `delays` are the bounds of the bands.
+    """
+    rows = []
+    for number, (least, names) in enumerate(TEMPLATES):
+        kind, weights = _kind(names), _weights(number)
+        single = {} if kind == 2 else {ATOMS.index(n): w for n, w in weights.items() if n in ATOMS}
+        spare = 3 - len(single)
+        level = least if kind == 0 else _REPORT
+        rows.append([
+            int(level), kind, *single, *[len(ATOMS)] * spare, number * _LEVELS * BLOCK,
+            *single.values(), *[0] * spare, weights.get("mo", 0),
+        ])  # fmt: skip
+    return {"templates": np.array(rows, np.int64), "times": _TIMES.T, "ages": _AGES,
+            "delays": _DELAYS}  # fmt: skip
+
+
 def template_name(index: int) -> str:
     """Return a template in words, e.g. `premise x weapon`."""
     return " x ".join(TEMPLATES[index][1]) or "base rate"
@@ -93,12 +115,12 @@ def template_name(index: int) -> str:
 
 def template_of(keys: Ints) -> NDArray[np.int64]:
     """Return the number of the template that made each key."""
-    return keys // _BLOCK // _LEVELS
+    return keys // BLOCK // _LEVELS
 
 
 def level_of_key(keys: Ints) -> NDArray[np.int64]:
     """Return the information level that each key belongs to."""
-    return keys // _BLOCK % _LEVELS
+    return keys // BLOCK % _LEVELS
 
 
 def crossed_keys(columns: Columns) -> Keys:
@@ -138,7 +160,7 @@ class _Group:
         self.numbers = numbers
         kinds = range(3)
         self.before = np.array([[_before(n, kind) for kind in kinds] for n in numbers]).T[..., None]
-        self.named = (np.array(numbers) * _LEVELS * _BLOCK)[:, None]
+        self.named = (np.array(numbers) * _LEVELS * BLOCK)[:, None]
         shape = (3, len(numbers))
         self.factors, self.weights = np.full(shape, -1), np.zeros((*shape, 1), np.int64)
         for column, number in enumerate(numbers):
@@ -157,7 +179,7 @@ class _Group:
 
     def base(self, level: Ints) -> Ints:
         """Return the part of a key that names template and level, shape (templates, n)."""
-        based: Ints = self.named + level * _BLOCK
+        based: Ints = self.named + level * BLOCK
         return based
 
     def places(self, start: Ints, alone: Ints, paired: Ints) -> Ints:

@@ -25,15 +25,15 @@ FIELDS: Final = (
 _AT: Final = {name: place for place, name in enumerate(FIELDS)}
 _CODES: Final = slice(_AT[CODED[0]], _AT[CODED[-1]] + 1)
 _VICTIM: Final = slice(_AT["vict_age"], _AT["vict_descent"] + 1)
-_APART: Final = 1 << 32  # between the codes of one field and of the next
-_BASES: Final = np.arange(len(CODED))[:, None] * _APART
+APART: Final = 1 << 32  # between the codes of one field and of the next
+_BASES: Final = np.arange(len(CODED))[:, None] * APART
 
 
 @dataclass(frozen=True, slots=True)
 class DenseTable:
     """The codes that the matrix knows: places for `CODED` fields, columns for MO codes.
 
-    `codes` are the codes of all fields one behind the other, those of a field `_APART` from
+    `codes` are the codes of all fields one behind the other, those of a field `APART` from
     the next's, and a last one that nothing is; `starts` and `sizes`, shape (fields, 1), say
     where the codes of each field stand, and how many there are.
     """
@@ -48,7 +48,7 @@ class DenseTable:
         mine = [self.places[name] for name in CODED]
         sizes = np.array([len(codes) for codes in mine])[:, None]
         codes = np.concatenate([one + base for one, base in zip(mine, _BASES, strict=True)])
-        object.__setattr__(self, "codes", np.append(codes, -_APART))
+        object.__setattr__(self, "codes", np.append(codes, -APART))
         object.__setattr__(self, "starts", np.cumsum(sizes, axis=0) - sizes)
         object.__setattr__(self, "sizes", sizes)
 
@@ -73,7 +73,7 @@ class DenseTable:
         out = np.empty((len(columns), len(FIELDS) + len(self.mo_codes)), np.float32)
         counts = np.diff(columns.mo_offsets)
         reported = columns.level >= int(InformationLevel.REPORT)
-        out[:, :2] = _TIMES.take(columns.time_occ + 1, axis=0, mode="clip")
+        out[:, :2] = CLOCK.take(columns.time_occ + 1, axis=0, mode="clip")
         out[:, _AT["weekday"]] = columns.weekday
         out[:, _AT["day_of_month"]] = columns.day_of_month
         out[:, _AT["crossed"]] = columns.crossed
@@ -128,4 +128,4 @@ def _of_time(time: Ints) -> NDArray[np.float32]:
 
 
 # By a time and one more, so that what is missing comes first.
-_TIMES: Final = _of_time(np.arange(MISSING, 2360))
+CLOCK: Final = _of_time(np.arange(MISSING, 2360))

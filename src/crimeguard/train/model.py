@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crimeguard.features.columns import Columns, Floats
 from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.train.conformal import Conformal
+from crimeguard.train.kernel import Kernel
 from crimeguard.train.linear import LinearMember
 from crimeguard.train.neural import NeuralMember
 from crimeguard.train.pool import Pool
@@ -40,15 +41,38 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Everything fitted, from incidents as arrays to probabilities."""
+    """Everything fitted, from incidents as arrays to probabilities.
+
+    Where the kernel was compiled, it answers; what it does not take on, NumPy does.
+    """
 
     featurizer: Featurizer
     members: Members
     pool: Pool
     conformal: Conformal
+    _kernel: list[Kernel | None] = field(
+        init=False, repr=False, compare=False, default_factory=list
+    )
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """The model's tables for the compiled kernel, laid out when first asked for."""
+        if not self._kernel:
+            parts = self.members
+            self._kernel.append(
+                Kernel.of(self.featurizer, parts.linear, parts.boosters, parts.neural, self.pool)
+            )
+        return self._kernel[0]
 
     def probabilities(self, columns: Columns) -> Floats:
         """Return calibrated probabilities of shape (n, 15), in the order of CATEGORIES."""
+        kernel = self._kernel[0] if self._kernel else self.kernel
+        if kernel is not None and (shares := kernel.probabilities(columns)) is not None:
+            return shares
+        return self.reference(columns)
+
+    def reference(self, columns: Columns) -> Floats:
+        """Return the same as `probabilities`, by NumPy alone."""
         if 0 < len(columns) <= CHUNK:
             return self._probabilities(columns)
         parts = [
