@@ -164,8 +164,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_no_endpoint_ranks_places_or_people() -> None:
     paths = set(create_app(Settings(), Slot()).openapi()["paths"])
     assert paths <= {
-        "/predict", "/predict/batch", "/labels", "/model", "/health", "/livez", "/readyz",
-        "/metrics", "/docs", "/", "/v2", "/v2/health/live", "/v2/health/ready",
+        "/predict", "/predict/batch", "/labels", "/model", "/experiment", "/health", "/livez",
+        "/readyz", "/metrics", "/docs", "/", "/v2", "/v2/health/live", "/v2/health/ready",
         "/v2/models/crimeguard", "/v2/models/crimeguard/ready", "/v2/models/crimeguard/infer",
     }  # fmt: skip
 

@@ -190,10 +190,79 @@ _PROCESS: Final = Group(
 )  # fmt: skip
 
 
+_WORKERS: Final = Group(
+    "Workers and keys",
+    (
+        Lines(
+            "Workers", "Processes that answer requests, by replica, and those that took the place "
+            "of one that had died within five minutes.", units.Short,
+            (
+                Query("crimeguard_workers{@ours}", "{{instance}}"),
+                Query("sum(increase(crimeguard_worker_restarts_total{@ours}[5m]))", "restarted"),
+            ),
+            low=0, width=12,
+        ),
+        Lines(
+            "Held up", "Requests a second refused because their API key had used up its rate, by "
+            "the key's name.", units.RequestsPerSecond,
+            (Query("sum by (key) (rate(crimeguard_requests_held_up_total{@ours}[@rate]))",
+                   "{{key}}"),),
+            low=0, width=12,
+        ),
+    ),
+)  # fmt: skip
+
+_EXPERIMENT: Final = Group(
+    "Experiment",
+    (
+        Lines(
+            "Experiment by state", "How the experiment goes in each replica, and looks that failed "
+            "within five minutes.", units.Short,
+            (
+                Query("sum by (state) (crimeguard_experiment_state{@ours})", "{{state}}"),
+                Query("sum by (reason) "
+                      "(increase(crimeguard_experiment_failures_total{@ours}[5m]))", "{{reason}}"),
+                Query("max by (mode) (crimeguard_experiment_running{@ours})", "{{mode}} runs"),
+            ),
+            low=0, width=6,
+        ),
+        Lines(
+            "Share", "Share of incidents that the challenger answers.", units.PercentUnit,
+            (Query("max(crimeguard_experiment_share{@ours})", "challenger"),),
+            low=0, high=1, width=6,
+        ),
+        Lines(
+            "Labelled", "Predictions and labels so far by variant, and labels that lack to the "
+            "horizon.", units.Short,
+            (
+                Query("max by (variant) (crimeguard_experiment_predictions{@ours})",
+                      "{{variant}} predicted"),
+                Query("max by (variant) (crimeguard_experiment_labelled{@ours})",
+                      "{{variant}} labelled"),
+                Query("max(crimeguard_experiment_missing_labels{@ours})", "missing"),
+            ),
+            low=0, width=6,
+        ),
+        Lines(
+            "Evidence", "Natural logarithm of the evidence that the challenger is better or worse; "
+            "at the threshold it decides.", units.Short,
+            (
+                Query("max by (direction) (crimeguard_experiment_log_evidence{@ours})",
+                      "{{direction}}"),
+                Query("max(crimeguard_experiment_log_evidence_threshold{@ours})", "threshold"),
+            ),
+            width=6,
+        ),
+    ),
+)  # fmt: skip
+
+
 def service() -> models.Dashboard:
     """Return the dashboard of the service."""
     return board(
         "crimeguard-service", "CrimeGuard service",
-        "Traffic, latency and errors of the API, its prediction log, registry and processes.",
-        (_NOW, _TRAFFIC, _LATENCY, _LOG, _REGISTRY, _PROCESS), (), since="now-1h",
+        "Traffic, latency and errors of the API, its prediction log, registry, experiment and "
+        "processes.",
+        (_NOW, _TRAFFIC, _LATENCY, _LOG, _REGISTRY, _EXPERIMENT, _WORKERS, _PROCESS), (),
+        since="now-1h",
     )  # fmt: skip

@@ -172,7 +172,7 @@ def test_champion_alone_refuses_a_champion_that_has_seen_the_hold_out(healthy: C
 def test_slices_alone_refuses_a_model_that_fails_one_area(healthy: Case) -> None:
     largest = healthy.test["area"].value_counts(sort=True)["area"][0]
     model = healthy.challenger.model
-    faulty = wrapped(model, second_best(every(3, lambda columns: columns.area == largest)))
+    faulty = wrapped(model, second_best(every(6, lambda columns: columns.area == largest)))
     case = challenged(healthy, faulty)
     assert refused(case) == ["slices"]
     rows = verdict(case, "slices").evidence[0].rows

@@ -181,7 +181,7 @@ AREA = {"name": "area", "datatype": "INT64", "shape": [1], "data": [1]}
         ({**body(), "id": 7}, "/id"),
         ({**body(), "id": "7" * 201}, "/id"),
         ({**body(), "outputs": {}}, "/outputs"),
-        ({**body(), "outputs": ["prediction"]}, "/outputs/0/name"),
+        ({**body(), "outputs": ["prediction"]}, "/outputs/0"),
         ({**body(), "outputs": [{"name": "x"}]}, "/outputs/0/name"),
         ({**body(), "outputs": [{"name": ["prediction"]}]}, "/outputs/0/name"),
         ({**body(), "outputs": [{"name": "prediction"}] * 2}, "/outputs/1/name"),

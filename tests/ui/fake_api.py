@@ -137,7 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _predict(self, record: dict[str, Any]) -> None:
         self.fake.asked.append(record)
-        answer = answer_to(record) | {"model_info": MODEL_INFO, "ignored_fields": []}
+        answer = answer_to(record) | {
+            "model_info": MODEL_INFO, "variant": "champion", "ignored_fields": [],
+        }  # fmt: skip
         self._send(200, "application/json", json.dumps(answer))
 
     def _batch(self, body: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from crimeguard.domain.errors import DataError
+from crimeguard.ingest.coded import CODE_COLUMNS, city_of
 from crimeguard.ingest.frame import Reading
 from crimeguard.ingest.quarantine import FAULTS
 from crimeguard.validate.finding import Finding, Severity
@@ -53,7 +54,8 @@ def sift(
     frame, unreadable = reading.drop_bad(), _unreadable(reading)
     at = pl.Series("row", sorted(set(range(reading.frame.height)) - reading.bad_rows), pl.Int64)
     faults = [unreadable]
-    for rule in row_rules(as_of, labels=labels):
+    coded = [name for name in CODE_COLUMNS if name in frame.columns]
+    for rule in row_rules(as_of, labels=labels, city=city_of(frame), coded=coded):
         if rule.applies_to(frame):
             if on_check:
                 on_check(rule.check)
