@@ -167,6 +167,7 @@ def test_both_ways_answer_the_same(start: Starts, name: str) -> None:
     ("field", "status"),
     [("", 401), ("X-API-Key: cg_wrong", 401), (f"X-API-Key: {OTHER}", 403),
      (f"X-API-Key: {SECRET}", 200), (f"Authorization: Bearer {SECRET}", 200)],
+    ids=["none", "wrong", "another scope", "right", "as bearer"],
 )  # fmt: skip
 def test_keys_are_asked_for_both_ways(start: Starts, field: str, status: int) -> None:
     keys = f"{KEY.entry()},{NARROW.entry()}"

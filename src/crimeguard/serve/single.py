@@ -44,7 +44,7 @@ def _document(answered: Answered, ignored: tuple[str, ...]) -> dict[str, Any]:
     return {
         "prediction": prediction.category,
         "confidence": prediction.confidence,
-        "probabilities": dict(prediction.probabilities),
+        "probabilities": prediction.probabilities,
         "prediction_set": prediction.prediction_set,
         "information_level": prediction.level.label,
         "model_info": model_info(answered.by.predictor.bundle),
