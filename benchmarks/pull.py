@@ -51,7 +51,7 @@ def main() -> None:
         trouble = Trouble(portal, random.Random(7), make, changed="dr_no")
         portal.before = trouble
         done = kill_often(trouble, command, environ, kills, spread=8)
-        portal.before = lambda number: None
+        portal.before = lambda _: None
         time.sleep(0.1)
         ended = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
         told = json.loads(ended.stdout)

@@ -23,7 +23,7 @@ from tests.ingest.soda_server import Dataset, Portal, Row, serving
 
 DATASET = "abcd-1234"
 COLUMNS = ["name", "date"]
-_WAIT = 60.0
+_WAIT = 600.0
 
 
 @dataclass(frozen=True)
