@@ -23,7 +23,7 @@ from tests.ingest.soda_server import Dataset, Portal, Row, serving
 
 DATASET = "abcd-1234"
 COLUMNS = ["name", "date"]
-_WAIT = 60.0
+_WAIT = 600.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,12 @@ class Trouble:
 
 
 def kill_often(
-    trouble: Trouble, command: Sequence[str], environ: dict[str, str], kills: int, spread: int
+    trouble: Trouble,
+    command: Sequence[str],
+    environ: dict[str, str],
+    kills: int,
+    spread: int,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Start a command until it was killed so many times; return how many fell in time."""
     done = 0
@@ -95,11 +100,22 @@ def kill_often(
             trouble.process = process
             process.wait(_WAIT)
         trouble.process = None
-        done += process.returncode == -signal.SIGKILL
+        if process.returncode == -signal.SIGKILL:
+            done += 1
+            tell(done)
     return done
 
 
-def killed_pulls(folder: Path, *, kills: int, rows: int, page_rows: int, seed: int) -> Killed:
+def killed_pulls(
+    folder: Path,
+    *,
+    kills: int,
+    rows: int,
+    page_rows: int,
+    spread: int,
+    seed: int,
+    tell: Callable[[int], None] = lambda done: None,
+) -> Killed:
     """Kill a bare pull, then let one run to its end on a portal that is at rest."""
     chance = random.Random(seed)
 
@@ -111,9 +127,9 @@ def killed_pulls(folder: Path, *, kills: int, rows: int, page_rows: int, seed: i
         trouble = portal.before = Trouble(portal, chance, make)
         command = [sys.executable, "-m", "tests.ingest.killing", portal.address, str(folder),
                    str(page_rows)]  # fmt: skip
-        done = kill_often(trouble, command, dict(os.environ), kills, rows // page_rows // kills)
+        done = kill_often(trouble, command, dict(os.environ), kills, spread, tell)
         time.sleep(0.05)  # let the last timer pass
-        portal.before = lambda number: None
+        portal.before = lambda _: None
         table = _fetch(portal.address, folder, page_rows)
         given = sum(_rows_of(request, portal) for request in portal.requests)
         return Killed(done, len(portal.data.rows), trouble.disturbed, len(portal.requests),

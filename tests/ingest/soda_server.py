@@ -101,11 +101,13 @@ class Portal:
     def answer(self, given: dict[str, str]) -> list[dict[str, Any]]:
         """Answer a query, as SoQL means it."""
         with self.data.lock:
-            chosen = [
-                (place, row) for place, row in sorted(self.data.rows.items())
-                if self._holds(given.get("$where", ""), place, row)
-            ]  # fmt: skip
-            return self._selected(given, [row for _, row in chosen])
+            conditions = self._conditions(given.get("$where", ""))
+            chosen = sorted(
+                place
+                for place, row in self.data.rows.items()
+                if all(holds(place, row) for holds in conditions)
+            )
+            return self._selected(given, [self.data.rows[place] for place in chosen])
 
     def _selected(self, given: dict[str, str], rows: list[Row]) -> list[dict[str, Any]]:
         select = given["$select"]
@@ -123,19 +125,24 @@ class Portal:
         limit = int(given["$limit"])
         return [{name: row[name] for name in columns if row.get(name)} for row in rows[:limit]]
 
-    def _holds(self, where: str, place: int, row: Row) -> bool:
+    def _conditions(self, where: str) -> list[Callable[[int, Row], bool]]:
         left = _CONDITION.sub("", where)
         if left.replace("(", "").replace(")", "").replace("AND", "").strip():
             raise Refused(f"not understood: {where}")
-        return all(self._meets(found, place, row) for found in _CONDITION.findall(where))
+        return [self._condition(*found) for found in _CONDITION.findall(where)]
 
-    def _meets(self, found: tuple[str, ...], place: int, row: Row) -> bool:
-        name, sign, value, _, listed = found
+    def _condition(
+        self, name: str, sign: str, value: str, _: str, listed: str
+    ) -> Callable[[int, Row], bool]:
         if listed:
-            return row[":id"] in re.findall(r"'([^']*)'", listed)
+            chosen = set(re.findall(r"'([^']*)'", listed))
+            return lambda _, row: row[":id"] in chosen
         if name == ":id":
-            return place > self.data.places[value]
-        return row.get(name, "") >= value if sign == ">=" else row.get(name, "") > value
+            behind = self.data.places[value]
+            return lambda place, _: place > behind
+        if sign == ">=":
+            return lambda _, row: row.get(name, "") >= value
+        return lambda _, row: row.get(name, "") > value
 
 
 class _Handler(BaseHTTPRequestHandler):

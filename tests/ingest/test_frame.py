@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crimeguard.domain.errors import BadValue, DataError
-from crimeguard.domain.field import EXPORT_COLUMNS, FIELDS
+from crimeguard.domain.field import EXPORT_COLUMNS, FIELDS, FOREIGN_FIELDS
 from crimeguard.domain.incident import repair_record
 from crimeguard.ingest.frame import SCHEMA, Reading, canonical
 
@@ -39,8 +39,7 @@ def value_of(name: str, **changes: Any) -> Any:
 def test_an_export_becomes_a_canonical_frame() -> None:
     reading = canonical(table())
     assert tuple(ROW) == EXPORT_COLUMNS
-    foreign = {"offense", "other_offenses", "city"}
-    assert {*reading.frame.columns} == SCHEMA.keys() - foreign
+    assert {*reading.frame.columns} == SCHEMA.keys() - FOREIGN_FIELDS
     assert dict(reading.frame.schema).items() <= SCHEMA.items()
     assert not reading.bad
     assert not reading.ignored

@@ -133,7 +133,7 @@ def test_a_page_that_does_not_go_on_is_refused(
     portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A portal that did not honour the key would be asked for ever."""
-    monkeypatch.setattr(Portal, "_holds", lambda *_: True)
+    monkeypatch.setattr(Portal, "_conditions", lambda *_: [])
     with asked(portal, []) as soda, pytest.raises(PortalError, match="does not speak"):
         pages(soda, 10)
 

@@ -35,6 +35,17 @@ def test_labels_by_identifier(database: Database, tmp_path: Path) -> None:
     assert window.label_code.to_list() == [None, 210, 210]
 
 
+def test_offences_of_another_coding_label_too(database: Database, tmp_path: Path) -> None:
+    first, second = write(database, entries(2))
+    path = file(tmp_path, f"prediction_id,offense\n{first},nibrs:13B+dv\n{second},iucr:0610\n")
+    store(database, read_label_file(path), source="labels.csv")
+    window = read_window(database)
+    assert [CATEGORIES[place] for place in window.label] == ["domestic_violence", "burglary"]
+    assert window.label_code.to_list() == [None, None]
+    with pytest.raises(DataError, match="nibrs:99Z"):
+        read_label_file(file(tmp_path, f"prediction_id,offense\n{first},nibrs:99Z\n"))
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet"])
 def test_an_export_of_the_portal_labels_by_its_number(
     database: Database, tmp_path: Path, exported: pl.DataFrame, ending: str

@@ -308,3 +308,23 @@ def test_a_mix_that_has_changed_is_told_and_one_that_has_not_is_not(
     before = trained.split.train_until
     assert changed_mix(shifted, trained.bundle, before, tiny_params) is None
     assert changed_mix(shifted.head(20), trained.bundle, until, tiny_params) is None
+
+
+def test_labels_are_put_in_the_words_of_a_snapshot_of_another_coding(
+    incidents: pl.DataFrame, database: Database, march: pl.DataFrame, tmp_path: Path
+) -> None:
+    """After the change of 2024 a pulled snapshot has no LAPD codes, and labels have no others."""
+    coded = (
+        incidents.head(300)
+        .drop("crm_cd")
+        .with_columns(offense=pl.lit("nibrs:240"), city=pl.lit("los-angeles"))
+    )
+    write_snapshot(coded, tmp_path, source="tests")
+    remember(database, march, at=MATURE)
+    found = look(database, tmp_path)
+    assert "crm_cd" not in found.frame().columns
+    expected = targets(canonical(march).require_clean("the traffic").sort("dr_no"))
+    assert targets(found.labelled.sort("dr_no")).tolist() == expected.tolist()
+    assert found.labelled["offense"].str.starts_with("category:").all()
+    assert set(found.frame()["city"]) == {"los-angeles"}
+    assert targets(found.frame()).shape == (340,)

@@ -57,6 +57,8 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("city", "City", "text", repair_city),
 )
 BY_NAME: Final = {field.name: field for field in FIELDS}
+# Fields that the exports of Los Angeles do not have.
+FOREIGN_FIELDS: Final = frozenset({"offense", "other_offenses", "city"})
 
 # Redundant texts: their codes say the same, and the wording changes between exports.
 DERIVED_COLUMNS: Final = {

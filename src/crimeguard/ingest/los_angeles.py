@@ -7,17 +7,13 @@ from typing import Final
 import polars as pl
 
 from crimeguard.domain.city import LOS_ANGELES
-from crimeguard.domain.field import FIELDS
+from crimeguard.domain.field import FIELDS, FOREIGN_FIELDS
 from crimeguard.ingest.frame import canonical
 from crimeguard.ingest.portal import Adapted, Portal
 
 HOST: Final = "data.lacity.org"
 # The 22 of the 28 columns that are no mere text of a code.
-_COLUMNS: Final = {
-    item.name: item.name
-    for item in FIELDS
-    if item.name not in {"offense", "other_offenses", "city"}
-}
+_COLUMNS: Final = {item.name: item.name for item in FIELDS if item.name not in FOREIGN_FIELDS}
 
 
 def _adapt(table: pl.DataFrame) -> Adapted:

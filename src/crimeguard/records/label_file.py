@@ -11,6 +11,7 @@ import polars as pl
 
 from crimeguard.domain.errors import BadValue, DataError
 from crimeguard.domain.field import CANONICAL_NAMES
+from crimeguard.domain.offense import offenses
 from crimeguard.domain.repair import is_blank, repair_code, repair_number
 from crimeguard.ingest.source import read_table
 from crimeguard.records.database import Database
@@ -54,6 +55,7 @@ class Outcome:
 def read_label_file(path: Path, *, drop_bad: bool = False) -> LabelFile:
     """Read CSV or Parquet with `prediction_id` or `DR_NO`, and `category` or `Crm Cd`.
 
+    Or `Offense`, an offence of any coding, as a snapshot's partitions hold it.
     DataError names the rows that cannot be read, unless they are to be dropped.
     """
     table = _known_columns(read_table(path), path)
@@ -113,16 +115,24 @@ def _known_columns(table: pl.DataFrame, path: Path) -> pl.DataFrame:
         name = wanted.get(column.lstrip("\ufeff").strip())
         if name in (*_KEYS, *_TELLS) and name not in columns:
             columns[name] = table[column].cast(pl.String)
+        elif name == "offense":
+            columns.setdefault("category", _categories(table[column].cast(pl.String)))
     if not columns.keys() & set(_KEYS) or not columns.keys() & set(_TELLS):
         raise DataError(
             f"{path} does not hold labels.",
             why="A table of labels has the column prediction_id or DR_NO, and the column "
-            f"category or Crm Cd; this one has {', '.join(map(repr, table.columns[:8]))}.",
+            f"category, Crm Cd or Offense; this one has {', '.join(map(repr, table.columns[:8]))}.",
             fix="Name the columns so, or give an export of the portal.",
         )
     found = pl.DataFrame(columns)
     blank = [pl.lit(None, pl.String).alias(name) for name in _TELLS if name not in columns]
     return found.with_columns(blank)
+
+
+def _categories(offense: pl.Series) -> pl.Series:
+    """Return categories of offences; one that no table knows stays as it is, and is refused."""
+    table = {name: known.category.value for name, known in offenses().items()}
+    return offense.str.strip_chars().replace(table)
 
 
 def _numbers(numbers: pl.Series) -> pl.Series:

@@ -16,7 +16,9 @@ from crimeguard.domain.category import CATEGORIES
 from crimeguard.domain.codes import crime_codes
 from crimeguard.domain.errors import DataError
 from crimeguard.domain.level import InformationLevel
+from crimeguard.domain.offense import CATEGORY
 from crimeguard.features.columns import Floats
+from crimeguard.ingest.coded import category_places, city_of
 from crimeguard.ingest.digest import content_sha256
 from crimeguard.ingest.frame import SCHEMA
 from crimeguard.ingest.snapshot import Snapshot
@@ -96,13 +98,26 @@ def gather(database: Database, home: Path, params: Params, now: dt.datetime) -> 
     usable = frame.filter(pl.col("_full"), *(pl.col(name).is_not_null() for name in _REQUIRED))
     # The newest answer to an incident knows most of it.
     newest = usable.unique("dr_no", keep="last", maintain_order=True).drop("_full")
-    added = newest.join(snapshot.scan().select("dr_no").collect(), on="dr_no", how="anti")
+    held = snapshot.scan().select("dr_no").collect()
+    added = _in_words_of(snapshot, newest.join(held, on="dr_no", how="anti"))
     missing = [
         pl.lit(None, SCHEMA[name]).alias(name)
         for name in snapshot.columns if name not in added.columns
     ]  # fmt: skip
     left_out = frame.height - usable.height
     return Material(snapshot, added.with_columns(missing), newest["date_occ"], left_out)
+
+
+def _in_words_of(snapshot: Snapshot, labelled: pl.DataFrame) -> pl.DataFrame:
+    """Name category and city as a snapshot of another coding or city does."""
+    if "offense" in snapshot.columns and "crm_cd" not in snapshot.columns:
+        names = category_places(labelled).cast(pl.Int64)
+        named = [f"{CATEGORY}:{CATEGORIES[int(place)]}" for place in names]
+        labelled = labelled.with_columns(pl.Series("offense", named, dtype=SCHEMA["offense"]))
+    if "city" in snapshot.columns:
+        key = city_of(snapshot.scan().select("city").collect()).key
+        labelled = labelled.with_columns(city=pl.lit(key))
+    return labelled
 
 
 def newest_snapshot(home: Path) -> Snapshot:
