@@ -46,9 +46,9 @@ def joined(readings: list[Reading]) -> Reading:
     pairs = list(zip(starts, readings, strict=False))
     return Reading(
         pl.concat([reading.frame for reading in readings]),
-        tuple(
-            replace(bad, row=bad.row + start) for start, reading in pairs for bad in reading.bad
-        )[:EVIDENCE],
+        tuple(replace(bad, row=bad.row + start) for start, reading in pairs for bad in reading.bad)[
+            :EVIDENCE
+        ],
         frozenset(row + start for start, reading in pairs for row in reading.bad_rows),
         readings[0].ignored,
     )
