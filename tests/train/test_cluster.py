@@ -19,7 +19,9 @@ from crimeguard.ingest.simulator import simulate
 from crimeguard.train import cluster as module
 from crimeguard.train.cluster import Cluster, cluster
 from crimeguard.train.fit import fit_model, targets
+from crimeguard.train.neural import fit_neural
 from crimeguard.train.params import Params
+from tests.cli.world import crimeguard, refused
 from tests.train.dask_cluster import dask_cluster
 
 UNTIL = dt.date(2023, 2, 14)
@@ -65,6 +67,7 @@ def test_two_workers_train_what_one_machine_does(workers: Cluster, tiny_params: 
     assert two.log_loss == pytest.approx(one.log_loss, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("dask")
 def test_workers_answer_as_this_machine_does(
     workers: Cluster, tiny_bundle: Path, incidents: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
@@ -81,19 +84,25 @@ def test_workers_answer_as_this_machine_does(
     assert workers.probabilities(model, columns.rows(0, 0)).shape == (0, 15)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("dask")
+def test_a_file_is_scored_by_workers_as_by_this_machine(
+    address: str, tiny_bundle: Path, exported: pl.DataFrame, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    exported.head(400).write_csv(rows)
+    for name, how in {"here": (), "there": ("--dask", address)}.items():
+        out = tmp_path / f"{name}.csv"
+        done = crimeguard("predict", rows, "--out", out, "--bundle", tiny_bundle, *how)
+        assert done.code == 0, done.err
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+
+
+@pytest.mark.slow
 @pytest.mark.xdist_group("dask")
 def test_an_error_of_a_worker_comes_back_as_it_is(workers: Cluster) -> None:
-    with pytest.raises(ZeroDivisionError):
-        workers.call(_fails, 1, on_step=lambda: None)
-    assert workers.call(_steps, 7, on_step=lambda: None) == 7
-
-
-def _fails(number: int, *, on_step: object) -> float:
-    return number / 0
-
-
-def _steps(number: int, *, on_step: object) -> int:
-    return number
+    with pytest.raises(TypeError, match="NoneType"):
+        workers.call(fit_neural, None, *[None] * 3, seed=1, on_step=lambda: None)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8786", "http://127.0.0.1:8786", "tcp", ""])
@@ -123,8 +132,29 @@ def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
 
 def test_where_dask_is_missing_its_group_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(CrimeGuardError, match="Dask is not installed here") as refused, cluster(
-        "tcp://127.0.0.1:1"
+    with (
+        pytest.raises(CrimeGuardError, match="Dask is not installed here") as refused,
+        cluster("tcp://127.0.0.1:1"),
     ):
         pass
     assert "requirements/scale.txt" in refused.value.fix
+
+
+@pytest.mark.parametrize("verb", ["train", "predict"])
+def test_a_verb_without_its_cluster_leaves_nothing(
+    verb: str, exported: pl.DataFrame, tiny_bundle: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CRIMEGUARD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(cluster.__wrapped__, "__kwdefaults__", {"patience": 0.5})  # type: ignore[attr-defined]
+    rows = tmp_path / "rows.csv"
+    exported.head(50).write_csv(rows)
+    words: dict[str, tuple[object, ...]] = {
+        "train": ("--data", rows),
+        "predict": (rows, "--out", tmp_path / "out.csv", "--bundle", tiny_bundle),
+    }
+    done = crimeguard(verb, *words[verb], "--dask", "tcp://127.0.0.1:9")
+    refused(done, 1, "No Dask scheduler answers at tcp://127.0.0.1:9")
+    refused(crimeguard(verb, *words[verb], "--dask", "localhost:8786"), 2, "no address")
+    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "home" / "snapshots").exists()

@@ -27,8 +27,8 @@ def read_csv_parts(path: Path, *, source: str, rows: int = ROWS) -> Reading | No
     """Read and repair a CSV, at most so many rows at once; None if it holds no row.
 
     The same as `canonical` of the whole, but that the bad values that are shown come in the
-    order of the parts. Texts that only put a code into words are not read. Raises PolarsError or OSError where the file is no table, DataError
-    as `canonical` does.
+    order of the parts. Texts that only put a code into words are not read. Raises PolarsError
+    or OSError where the file is no table, DataError as `canonical` does.
     """
     text = pl.scan_csv(path, infer_schema=False, glob=False)
     wanted = [name for name in text.collect_schema() if name not in DERIVED_COLUMNS]

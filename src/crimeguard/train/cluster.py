@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -71,21 +72,23 @@ class Cluster:
         order = np.concatenate(
             [np.arange(k, len(table), self.workers) for k in range(self.workers)]
         )
-        data = distributed_xgboost.DaskDMatrix(
-            self.client,
-            *(self._spread(array[order], bounds, da) for array in (table, target)),
-            base_margin=self._spread(start[order], bounds, da),
-        )
-        told = distributed_xgboost.train(
-            self.client, {**params, "nthread": self.threads}, data, rounds
-        )
+        # Parts that were sent are only known to the client that sent them.
+        with self.client.as_current():
+            data = distributed_xgboost.DaskDMatrix(
+                self.client,
+                *(self._spread(array[order], bounds, da) for array in (table, target)),
+                base_margin=self._spread(start[order], bounds, da),
+            )
+            told = distributed_xgboost.train(
+                self.client, {**params, "nthread": self.threads}, data, rounds
+            )
         for _ in range(rounds):
             on_step()
         return told["booster"]
 
     def _spread(self, array: NDArray[Any], bounds: Ints, da: Any) -> Any:
         """Send an array's parts to the workers, and return it as a Dask array."""
-        parts = [array[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        parts = [array[start:stop] for start, stop in pairwise(bounds)]
         names = sorted(self.client.nthreads())
         blocks = [
             da.from_delayed(

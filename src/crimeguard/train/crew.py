@@ -40,7 +40,7 @@ class Crew(Protocol):
 
 
 class Here:
-    """This machine, with so many threads."""
+    """The machine that this runs on, with so many threads."""
 
     def __init__(self, threads: int) -> None:
         self.at_once = self.threads = threads

@@ -143,7 +143,8 @@ def _fit_members(
         shown, features, known, params, crew, steps.named(f"{name}: linear")
     )
     xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, seed=params.seed,
-                      threads=crew.threads, crew=crew, on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
+                      threads=crew.threads, crew=crew,
+                      on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
     lgb, net = crew.each([
         lambda: crew.call(
             fit_lightgbm, features.dense, unseen, target, params.lightgbm, seed=params.seed,
