@@ -84,8 +84,8 @@ def _raw(rows: int, folder: Path) -> Path:
     path = folder / f"rows-{rows}.csv"
     if not path.exists():
         begin = time.perf_counter()
-        days = {"start": dt.date(2020, 1, 1), "end": dt.date(2023, 12, 31)}
-        write_export(simulate(rows, seed=1, **days), path)
+        first, last = dt.date(2020, 1, 1), dt.date(2023, 12, 31)
+        write_export(simulate(rows, seed=1, start=first, end=last), path)
         print(f"simulated in {time.perf_counter() - begin:.1f} s, {path.stat().st_size / 1e6:,.0f} "
               "MB")  # fmt: skip
     return path

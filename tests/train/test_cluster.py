@@ -43,8 +43,8 @@ def workers(address: str) -> Iterator[Cluster]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("dask")
 def test_two_workers_train_what_one_machine_does(workers: Cluster, tiny_params: Params) -> None:
-    days = {"start": dt.date(2023, 1, 1), "end": dt.date(2023, 2, 28)}
-    frame = canonical(pl.concat(simulate(9_000, seed=5, **days))).require_clean("simulated")
+    raw = simulate(9_000, seed=5, start=dt.date(2023, 1, 1), end=dt.date(2023, 2, 28))
+    frame = canonical(pl.concat(raw)).require_clean("the simulated rows")
     train = frame.filter(pl.col("date_occ") <= UNTIL)
     test = frame.filter(pl.col("date_occ") > UNTIL)
     params = replace(tiny_params, xgboost=replace(tiny_params.xgboost, rounds=8, max_depth=4),
