@@ -134,7 +134,9 @@ def write_snapshot(
         with the same number contradict each other. Nothing is written then.
     """
     clean, duplicates = _deduplicated(_require_canonical(frame))
-    parts = _partitions(clean)
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.map(file_sha256, files)
+        parts = _partitions(clean)
     described = [
         {"month": month, "rows": part.height, "content_sha256": digest}
         for month, part, digest in parts
@@ -148,7 +150,10 @@ def write_snapshot(
         "id": content[:_ID_LENGTH],
         "content_sha256": content,
         "source": source,
-        "files": [{"name": file.name, "sha256": file_sha256(file)} for file in files],
+        "files": [
+            {"name": file.name, "sha256": digest}
+            for file, digest in zip(files, hashed, strict=True)
+        ],
         "rows": clean.height,
         "duplicates_removed": duplicates,
         "columns": clean.columns,
