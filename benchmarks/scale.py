@@ -126,29 +126,50 @@ def _timed(program: str, raw: Path, home: Path) -> list[float]:
 
 @dataclass
 class Watch:
-    """When what ran, by name; calls in several threads may overlap."""
+    """When what ran, by name; calls in several threads may overlap.
+
+    By the clock on the wall, and by the processor time of this process.
+    """
 
     spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    work: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
 
     def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the call, with a note of when it ran."""
+
         def run(*args: Any, **kwargs: Any) -> Any:
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), processor()
             try:
                 return call(*args, **kwargs)
             finally:
                 self.spans.setdefault(name, []).append((begin, time.perf_counter()))
+                self.work.setdefault(name, []).append((used, processor()))
                 self.peaks[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
         return run
 
     def seconds(self, *names: str) -> float:
         """Return the time in which any of these ran."""
+        return self._union(self.spans, names)
+
+    def processor_seconds(self, *names: str) -> float:
+        """Return the processor time of that time."""
+        return self._union(self.work, names)
+
+    @staticmethod
+    def _union(spans: dict[str, list[tuple[float, float]]], names: tuple[str, ...]) -> float:
         total, end = 0.0, 0.0
-        for start, stop in sorted(span for name in names for span in self.spans.get(name, [])):
+        for start, stop in sorted(span for name in names for span in spans.get(name, [])):
             total += max(0.0, stop - max(start, end))
             end = max(end, stop)
         return total
+
+
+def processor() -> float:
+    """Return the processor seconds of this process and of the children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 STAGES = {
@@ -181,26 +202,35 @@ def whole(raw: Path, home: Path, rows: int, params: Path | None) -> None:
     from crimeguard.train.params import load_params
 
     watch = Watch()
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), processor()
     with _watched(watch, {**STAGES, **FITS}):
         outcome = run(raw, Settings(home=home), load_params(params), quiet=True)
-    total = time.perf_counter() - begin
-    fits = watch.seconds(*FITS)
+    total, used = time.perf_counter() - begin, processor() - used
     print(f"\ntrained on {outcome['train_rows']:,} ({outcome['train_sample']}), scored on "
-          f"{outcome['test_rows']:,}; version {outcome['version']} is in {outcome['stage']}")  # fmt: skip
-    print(f"{'stage':26}{'seconds':>9}{'peak MB':>9}")
+          f"{outcome['test_rows']:,}; version {outcome['version']} is in "
+          f"{outcome['stage']}")  # fmt: skip
+    print(f"{'stage':26}{'seconds':>9}{'CPU s':>9}{'peak MB':>9}")
     for name in STAGES:
-        print(f"{name:26}{watch.seconds(name):9.1f}{watch.peaks.get(name, 0):9,.0f}")
+        _tell(name, watch.seconds(name), watch.processor_seconds(name), watch.peaks.get(name, 0))
         if name == "fit":
             for part in FITS:
-                print(f"  {part:24}{watch.seconds(part):9.1f}")
-    print(f"{'everything else':26}{total - watch.seconds(*STAGES):9.1f}")
-    print(f"{'raw to registered':26}{total:9.1f}   {1e6 * total / rows:,.0f} us a row")
-    print(f"{'the bare fits':26}{fits:9.1f}   all of it takes {total / fits:.2f} times that, "
-          f"the fit alone {watch.seconds('fit') / fits:.2f} times")  # fmt: skip
+                _tell("  " + part, watch.seconds(part), watch.processor_seconds(part))
+    _tell(
+        "everything else", total - watch.seconds(*STAGES), used - watch.processor_seconds(*STAGES)
+    )
+    _tell("raw to registered", total, used)
+    fits, work = watch.seconds(*FITS), watch.processor_seconds(*FITS)
+    _tell("the bare fits", fits, work)
+    print(f"a row takes {1e6 * total / rows:,.0f} us, {1e6 * used / rows:,.0f} of a processor; all "
+          f"takes {total / fits:.2f} times the bare fits (by processor time {used / work:.2f}), "
+          f"the fit alone {watch.seconds('fit') / fits:.2f}")  # fmt: skip
     scores = {name: round(value, 4) for name, value in outcome["metrics"].items()
               if name.startswith("report_")}  # fmt: skip
     print(f"at level report: {scores}")
+
+
+def _tell(name: str, seconds: float, work: float, peak: float = 0) -> None:
+    print(f"{name:26}{seconds:9.1f}{work:9.1f}" + (f"{peak:9,.0f}" if peak else ""))
 
 
 @contextmanager

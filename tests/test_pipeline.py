@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -153,3 +154,28 @@ def test_a_summary_is_what_a_script_wants(trained: Trained) -> None:
 def test_a_run_knows_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert pipeline.git_commit() == "unknown"
+
+
+def test_a_model_of_a_sample_says_so(
+    incidents: pl.DataFrame, tiny_params: Params, tmp_path: Path
+) -> None:
+    split = replace(tiny_params.split, most_training_rows=1500, most_test_rows=300)
+    params = replace(tiny_params, split=split)
+    made = pipeline.train(write_snapshot(incidents, tmp_path, source="tests"), params, tmp_path)
+    card, window = made.bundle.card, len(made.split.train_days)
+    assert card["trained"]["rows"] == 1500 < window
+    assert card["trained"]["sample"] == f"1,500 of {window:,}, evenly over time"
+    assert card["tested"]["sample"] == f"300 of {made.split.test_rows:,}, evenly over time"
+    assert made.evaluation.rows == 300
+    told = pipeline.summary(made)
+    assert (told["train_rows"], told["train_sample"]) == (1500, card["trained"]["sample"])
+    page = (made.reports / "training_report.html").read_text()
+    assert f"1,500 of {window:,}, evenly over time" in page
+    # What the service watches for is the volume of all incidents.
+    assert made.bundle.reference.daily > 1.5 * 1500 / len(set(made.split.train_days))
+
+
+def test_a_model_of_all_rows_says_so(trained: Trained) -> None:
+    assert trained.bundle.card["trained"]["sample"] == "all"
+    assert trained.bundle.card["tested"]["sample"] == "all"
+    assert "evenly over time" not in (trained.reports / "training_report.html").read_text()

@@ -45,6 +45,7 @@ from crimeguard.validate.sift import readable, report_of, require_few, sift
 if TYPE_CHECKING:
     from crimeguard.registry.signature import SigningKey
     from crimeguard.registry.store import Registry
+    from crimeguard.train.crew import Crew
 
 # A name, how many steps of it are done, and of how many.
 Progress = Callable[[str, int, int], None]
@@ -174,12 +175,13 @@ def train(
     test_until: dt.date | None = None,
     mix: Floats | None = None,
     signing: SigningKey | None = None,
+    crew: Crew | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Fit on the older incidents of a snapshot, score on the newer, write bundle and report.
 
     `mix` are the shares of the categories, shape (15,), where they are known to have changed.
-    `signing` signs the bundle.
+    `signing` signs the bundle. `crew` fits the model, by default this machine.
     """
     refuse_forbidden(INCIDENT_FIELDS)
     split = split_by_time(snapshot.frame(), params.split, train_until, test_until)
@@ -187,7 +189,7 @@ def train(
         raise DataError(f"No incident occurred after {split.train_until}.",
                         why="A model without a hold-out cannot be judged.",
                         fix="Give an earlier --train-until, or newer data.")  # fmt: skip
-    model = fit_model(split.train, split.train_until, params, progress, mix=mix)
+    model = fit_model(split.train, split.train_until, params, progress, mix=mix, crew=crew)
     evaluation = evaluate_model(
         model, split.test, seed=params.seed, on_step=lambda name: progress(name, 0, 1)
     )

@@ -277,3 +277,16 @@ def test_the_classes_are_those_of_the_sample(found: Reference) -> None:
     assert bins["area"].counts(found.sample["area"]).sum() == found.sample.height
     fewer = replace(found, sample=found.sample.filter(pl.col("area") == 3))
     assert fewer.bins()["area"].values == (3,)
+
+
+def test_volumes_are_of_all_incidents_where_the_training_rows_are_a_sample(
+    train: pl.DataFrame, test: pl.DataFrame, found: Reference
+) -> None:
+    sample = train.gather_every(4)
+    args = (sample, targets(sample), test, targets(test))
+
+    def of(level: object) -> Floats:
+        return answers(test.height)
+
+    assert make_reference(*args, of, days=train["date_occ"]).daily == found.daily
+    assert make_reference(*args, of).daily == pytest.approx(found.daily / 4, rel=0.2)

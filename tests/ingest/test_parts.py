@@ -67,7 +67,7 @@ _TEXTS = {
 
 @given(st.data(), st.integers(1, 9))
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_parts_mean_what_the_repair_functions_say(
     tmp_path: Path, data: st.DataObject, rows: int

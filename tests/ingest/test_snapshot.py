@@ -124,6 +124,12 @@ def test_repeated_rows_are_removed_and_counted(tmp_path: Path) -> None:
     assert kept.manifest["duplicates_removed"] == 6
 
 
+def test_numbers_that_differ_in_their_zeros_are_two(tmp_path: Path) -> None:
+    frame = incidents(4, dr_no=["7", "07", "A1", "B1"])
+    kept = write(frame, tmp_path)
+    assert (kept.rows, kept.manifest["duplicates_removed"]) == (4, 0)
+
+
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     frame = incidents()
     twin = frame.head(1).with_columns(area=pl.lit(99, pl.Int32))

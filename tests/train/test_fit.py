@@ -19,6 +19,7 @@ from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.registry.bundle import Bundle, write_bundle
 from crimeguard.registry.golden import golden_answers
 from crimeguard.train import fit
+from crimeguard.train.crew import Here
 from crimeguard.train.fit import Shown, fit_model, take, targets
 from crimeguard.train.linear import CLASSES
 from crimeguard.train.model import Model
@@ -110,7 +111,7 @@ def test_boosters_stand_on_scores_of_blocks_of_time_that_were_not_seen(
     monkeypatch.setattr(fit, "Boosters", Nothing)
     monkeypatch.setattr(fit, "Members", lambda *_: None)
     params = replace(small, linear=LinearParams(folds=3))
-    fit._fit_members(shown, params, fit._Steps(lambda *_: None, 1), "x")
+    fit._fit_members(shown, params, Here(1), fit._Steps(lambda *_: None, 1), "x")
     blocks = {frozenset(scored) for _, scored in pairs}
     assert len(blocks) == 3
     assert set().union(*blocks) == set(range(300))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from crimeguard.train.cluster import Cluster
 
 
 class OnBad(StrEnum):
@@ -41,6 +46,23 @@ MostBadOption = Annotated[
 OnBadOption = Annotated[
     OnBad, typer.Option(help="Rows that cannot be read are an error, or left out.")
 ]
+
+DaskOption = Annotated[
+    str | None,
+    typer.Option(metavar="tcp://HOST:PORT", help="Let the workers of a Dask scheduler do it."),
+]
+
+
+@contextmanager
+def crew(address: str | None) -> Iterator[Cluster | None]:
+    """Connect to the cluster that an option names; None if it names none."""
+    if address is None:
+        yield None
+        return
+    from crimeguard.train.cluster import cluster
+
+    with cluster(address) as workers:
+        yield workers
 
 
 def parse_day(text: str) -> dt.date:

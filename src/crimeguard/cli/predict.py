@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from crimeguard.cli.console import console, progress
+from crimeguard.cli.options import DaskOption, crew
 from crimeguard.domain.level import InformationLevel
 
 FIX: Final = "Correct them, or leave these rows blank with --keep-going."
@@ -25,6 +26,7 @@ def predict(
     keep_going: Annotated[
         bool, typer.Option(help="Leave rows that cannot be read blank instead of stopping.")
     ] = False,
+    dask: DaskOption = None,
 ) -> None:
     """Write one row of category, confidence and probabilities for each incident.
 
@@ -32,13 +34,19 @@ def predict(
       crimeguard predict incidents.csv --out predictions.csv
       crimeguard predict incidents.parquet --out predictions.parquet --level call
       crimeguard predict incidents.csv.gz --out predictions.csv --bundle .crimeguard/bundles/1f…
+      crimeguard predict incidents.csv --out predictions.parquet --dask tcp://127.0.0.1:8786
 
     Rows are in the order of the input: DR_NO, prediction, confidence, information_level
     and p_<category> for all 15 categories.
     """
     from crimeguard.ingest.source import read_file
     from crimeguard.serve.locate import load_bundle
-    from crimeguard.serve.scoring import prediction_frame, require_ending, write_predictions
+    from crimeguard.serve.scoring import (
+        prediction_frame,
+        require_ending,
+        score_rows,
+        write_predictions,
+    )
     from crimeguard.settings import Settings
 
     known = parse_level(level)
@@ -51,10 +59,12 @@ def predict(
         bars.update(task, description="load the bundle")
         model = load_bundle(bundle, Settings.load()).model
         bars.update(task, description="predict", total=frame.height)
-        table = prediction_frame(
-            model, frame, level=known, unreadable=reading.bad_rows,
-            on_rows=lambda rows: bars.advance(task, rows),
-        )  # fmt: skip
+        with crew(dask) as workers:
+            table = prediction_frame(
+                model, frame, level=known, unreadable=reading.bad_rows,
+                on_rows=lambda rows: bars.advance(task, rows),
+                score=score_rows if workers is None else workers.probabilities,
+            )  # fmt: skip
         write_predictions(table, out)
     console.print(f"{table.height:,} predictions in {out}", markup=False, soft_wrap=True)
     if reading.bad_rows:

@@ -12,9 +12,11 @@ from crimeguard.cli.console import console, emit, progress
 from crimeguard.cli.court import opened, person, tell_gates
 from crimeguard.cli.options import (
     MOST_BAD,
+    DaskOption,
     MostBadOption,
     OnBadRows,
     OnBadRowsOption,
+    crew,
     parse_day,
 )
 
@@ -39,6 +41,7 @@ def train(
     ] = None,
     on_bad: OnBadRowsOption = OnBadRows.REFUSE,
     most_bad: MostBadOption = MOST_BAD,
+    dask: DaskOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the outcome to stdout.")] = False,
 ) -> None:
     """Train on incidents up to a date, and score on those after it.
@@ -47,6 +50,7 @@ def train(
       crimeguard train --data incidents.parquet
       crimeguard train --data incidents.csv --train-until 2023-02-28 --test-until 2023-03-31
       crimeguard train --data incidents.csv.gz --params my_params.yaml --json
+      crimeguard train --data incidents.csv --dask tcp://127.0.0.1:8786
 
     The bundle is registered under alias staging, and goes on to production if every gate
     lets it through; otherwise the exit code is 3 and what is in production stays. Without
@@ -64,6 +68,7 @@ def train(
         on_bad=on_bad,
         most_bad=most_bad,
         quiet=as_json,
+        dask=dask,
     )
     if as_json:
         emit(outcome)
@@ -75,8 +80,12 @@ def run(
     data: Path, settings: Settings, params: Params, *, quiet: bool = False,
     on_bad: OnBadRows = OnBadRows.REFUSE, most_bad: float = MOST_BAD,
     train_until: dt.date | None = None, test_until: dt.date | None = None,
+    dask: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Prepare, train, register, judge and promote, with progress; return the outcome."""
+    """Prepare, train, register, judge and promote, with progress; return the outcome.
+
+    The workers of the scheduler at `dask`, if it is given, fit the model.
+    """
     from crimeguard.pipeline import prepare, register, summary
     from crimeguard.pipeline import train as fit
     from crimeguard.registry import life
@@ -84,7 +93,7 @@ def run(
     from crimeguard.registry.signature import signing_key
 
     signing = signing_key(settings)
-    with progress(quiet=quiet) as bars:
+    with crew(dask) as workers, progress(quiet=quiet) as bars:
         task = bars.add_task("starting", total=None)
 
         def show(name: str, done: int, total: int) -> None:
@@ -95,8 +104,8 @@ def run(
             quarantine=on_bad is OnBadRows.QUARANTINE, most_bad=most_bad, progress=show,
         )  # fmt: skip
         trained = fit(
-            prepared.snapshot, params, settings.home,
-            train_until=train_until, test_until=test_until, signing=signing, progress=show,
+            prepared.snapshot, params, settings.home, train_until=train_until,
+            test_until=test_until, signing=signing, crew=workers, progress=show,
         )  # fmt: skip
         # What cannot be read or learnt from leaves neither registry nor records behind.
         with opened(settings, params) as (court, _):

@@ -41,10 +41,10 @@ def _update(digest: hashlib._Hash, series: pl.Series) -> None:
         digest.update(filled.str.join("").item().encode())
     elif series.dtype.is_float():
         # Adding 0.0 makes -0.0 and 0.0 the same.
-        digest.update((series.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes())
+        digest.update((series.fill_null(0.0).to_numpy() + 0.0).astype("<f8").data)
     else:
         digest.update(_bytes(series.to_physical().fill_null(0), "<i8"))
 
 
-def _bytes(series: pl.Series, layout: str) -> bytes:
-    return series.to_numpy().astype(layout).tobytes()
+def _bytes(series: pl.Series, layout: str) -> memoryview:
+    return series.to_numpy().astype(layout).data

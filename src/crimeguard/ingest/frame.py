@@ -169,9 +169,7 @@ def _is_plain(text: pl.Series, item: Field) -> pl.Series | None:
     return None if form is None else text.str.contains(form).fill_null(value=False)
 
 
-def _filled(
-    text: pl.Series, plain: pl.Series | None, odd: pl.DataFrame, item: Field
-) -> pl.Series:
+def _filled(text: pl.Series, plain: pl.Series | None, odd: pl.DataFrame, item: Field) -> pl.Series:
     """Return each row's value: the engine's where the text is plain, else that in `odd`."""
     if plain is None or not plain.all():
         looked_up = text.to_frame().join(

@@ -18,6 +18,9 @@ from crimeguard.serve.chunks import in_chunks
 from crimeguard.serve.table import prediction_table
 from crimeguard.train.model import Model
 
+# What `score_rows` is: here, or on a cluster.
+Score = Callable[[Model, Columns, Callable[[int], None]], Floats]
+
 
 def score_rows(
     model: Model, columns: Columns, on_rows: Callable[[int], None] = lambda _: None
@@ -40,15 +43,19 @@ def prediction_frame(
     level: InformationLevel | None = None,
     unreadable: Collection[int] = (),
     on_rows: Callable[[int], None] = lambda _: None,
+    score: Score = score_rows,
 ) -> pl.DataFrame:
-    """Predict every row of a canonical frame; rows at `unreadable` positions are left blank."""
+    """Predict every row of a canonical frame; rows at `unreadable` positions are left blank.
+
+    `score` asks the model, by default on this machine's cores.
+    """
     rows = frame.height
     readable = np.setdiff1d(np.arange(rows), np.fromiter(unreadable, np.int64))
     columns = Columns.from_frame(frame[readable], level=level)
     numbers = (
         frame["dr_no"] if "dr_no" in frame.columns else pl.Series([None] * rows, dtype=pl.String)
     )
-    table = prediction_table(numbers[readable], score_rows(model, columns, on_rows), columns.level)
+    table = prediction_table(numbers[readable], score(model, columns, on_rows), columns.level)
     if not unreadable:
         return table
     place = np.full(rows, -1)

@@ -9,30 +9,26 @@ meet them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import lightgbm
 import numpy as np
-import xgboost
 
 from crimeguard.features.columns import Floats, Ints
 from crimeguard.features.dense import Matrix
+from crimeguard.train.crew import Crew, Here, Step
 from crimeguard.train.linear import CLASSES
 from crimeguard.train.params import LightgbmParams, XgboostParams
 from crimeguard.train.trees import LightgbmTrees, XgboostTrees, with_linear
 
-Step = Callable[[], None]
-
 
 def fit_xgboost(
     dense: Matrix, linear: Floats, target: Ints, params: XgboostParams,
-    *, seed: int, threads: int, on_step: Step = lambda: None,
+    *, seed: int, threads: int, on_step: Step = lambda: None, crew: Crew | None = None,
 ) -> XgboostTrees:  # fmt: skip
-    """Fit vector-leaf trees to what the linear scores of shape (n, 15) leave over."""
-    table = with_linear(dense, linear)
-    data = xgboost.DMatrix(table, target, base_margin=linear.astype(np.float32))
-    booster = xgboost.train(
+    """Fit vector-leaf trees to what the linear scores of shape (n, 15) leave over.
+
+    A `crew` does it in place of this machine.
+    """
+    booster = (crew or Here(threads)).boost(
         {
             "objective": "multi:softprob",
             "num_class": CLASSES,
@@ -48,10 +44,8 @@ def fit_xgboost(
             "seed": seed,
             "verbosity": 0,
         },
-        data,
-        params.rounds,
-        callbacks=[_XgboostSteps(on_step)],
-    )
+        with_linear(dense, linear), target, linear.astype(np.float32), params.rounds, on_step,
+    )  # fmt: skip
     return XgboostTrees.read(bytes(booster.save_raw("json")))
 
 
@@ -82,12 +76,3 @@ def fit_lightgbm(
         callbacks=[lambda _: on_step()],
     )
     return LightgbmTrees.read(booster.model_to_string().encode())
-
-
-class _XgboostSteps(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-    def __init__(self, on_step: Step) -> None:
-        self.on_step = on_step
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-        self.on_step()
-        return False

@@ -18,6 +18,7 @@ from crimeguard.features.featurizer import Features, Featurizer
 from crimeguard.ingest.coded import category_places, code_text, has_codes
 from crimeguard.train.boosters import fit_lightgbm, fit_xgboost
 from crimeguard.train.conformal import fit_conformal
+from crimeguard.train.crew import Crew, Here
 from crimeguard.train.linear import CLASSES, LinearMember, fit_linear
 from crimeguard.train.model import Members, Model
 from crimeguard.train.neural import fit_neural
@@ -73,27 +74,30 @@ def fit_model(
     progress: Progress = lambda *_: None,
     *,
     mix: Floats | None = None,
+    crew: Crew | None = None,
 ) -> Model:
     """Fit a model on a canonical frame of incidents that occurred by `train_until`.
 
     Members are fitted twice: on all but the newest days, to pool and calibrate them on
     these, and then on all. `progress` is called with a name, steps done, and steps in all.
     `mix` are the shares of the categories from now on, shape (15,), where they are known to
-    be others than those of the training days.
+    be others than those of the training days. `crew` does the work, by default this machine
+    with `params.threads`.
     """
+    crew = crew or Here(params.threads)
     train = train.sort("date_occ", maintain_order=True)
     older, newest = calibration_split(train, train_until, params.split)
     _require_kinds(targets(older))
     steps = _Steps(progress, 2 * _steps(params))
     held_out = Shown.of(newest)
-    featurizer, members = _fit_members(Shown.of(older), params, steps, "fit on older days")
+    featurizer, members = _fit_members(Shown.of(older), params, crew, steps, "fit on older days")
     scores = members.scores(featurizer.transform(held_out.columns))
     levels = held_out.columns.level
     offsets = mix_offsets(mix, targets(older))
     pool = fit_pool(scores, levels, held_out.target, offsets)
     calibrated = pool.probabilities(scores, levels)
     conformal = fit_conformal(calibrated, levels, held_out.target, params.coverage)
-    featurizer, members = _fit_members(Shown.of(train), params, steps, "fit on all days")
+    featurizer, members = _fit_members(Shown.of(train), params, crew, steps, "fit on all days")
     pool = replace(pool, offsets=mix_offsets(mix, targets(train)))
     return Model(featurizer, members, pool, conformal)
 
@@ -125,7 +129,7 @@ def _steps(params: Params) -> int:
 
 
 def _fit_members(
-    shown: Shown, params: Params, steps: _Steps, name: str
+    shown: Shown, params: Params, crew: Crew, steps: _Steps, name: str
 ) -> tuple[Featurizer, Members]:
     columns, target = shown.columns, shown.target
     featurizer = Featurizer.fit(
@@ -134,20 +138,31 @@ def _fit_members(
     features = featurizer.transform(columns)
     known = featurizer.vocabulary
     linear, unseen = _fit_linear_twice(
-        shown, features, known, params, steps.named(f"{name}: linear")
+        shown, features, known, params, crew, steps.named(f"{name}: linear")
     )
-    how = {"seed": params.seed, "threads": params.threads}
-    xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, **how,
+    xgb = fit_xgboost(features.dense, unseen, target, params.xgboost, seed=params.seed,
+                      threads=crew.threads, crew=crew,
                       on_step=steps.named(f"{name}: XGBoost"))  # fmt: skip
-    lgb = fit_lightgbm(features.dense, unseen, target, params.lightgbm, **how,
-                       on_step=steps.named(f"{name}: LightGBM"))  # fmt: skip
-    net = fit_neural(features, known, target, params.neural, seed=params.seed,
-                     on_step=steps.named(f"{name}: neural"))  # fmt: skip
+    lgb, net = crew.each([
+        lambda: crew.call(
+            fit_lightgbm, features.dense, unseen, target, params.lightgbm, seed=params.seed,
+            threads=crew.threads, on_step=steps.named(f"{name}: LightGBM"),
+        ),
+        lambda: crew.call(
+            fit_neural, features, known, target, params.neural, seed=params.seed,
+            on_step=steps.named(f"{name}: neural"),
+        ),
+    ])  # fmt: skip
     return featurizer, Members(linear, Boosters.of(xgb, lgb), net)
 
 
 def _fit_linear_twice(
-    shown: Shown, features: Features, vocabulary: Ints, params: Params, step: Callable[[], None]
+    shown: Shown,
+    features: Features,
+    vocabulary: Ints,
+    params: Params,
+    crew: Crew,
+    step: Callable[[], None],
 ) -> tuple[LinearMember, Floats]:
     """Fit the linear member on all rows, and score each row by one that has not seen it.
 
@@ -160,13 +175,13 @@ def _fit_linear_twice(
 
     def fit(left_out: int) -> LinearMember:
         rows = np.flatnonzero(block != left_out)
-        return fit_linear(
-            take(features, rows), shown.columns.level[rows], shown.target[rows],
-            vocabulary, params.linear, step,
+        return crew.call(
+            fit_linear, take(features, rows), shown.columns.level[rows], shown.target[rows],
+            vocabulary, params.linear, on_step=step,
         )  # fmt: skip
 
     # Products this small only lose time to BLAS threads that wait for each other.
-    with threadpool_limits(1), ThreadPoolExecutor(params.threads) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(crew.at_once) as pool:
         member, *others = pool.map(fit, range(-1, folds))
     scores = np.zeros((len(block), CLASSES))
     for fold, other in enumerate(others):
