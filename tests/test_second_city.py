@@ -18,6 +18,7 @@ from crimeguard.evaluate.slices import groups
 from crimeguard.features.columns import Columns
 from crimeguard.ingest.chicago import CHICAGO
 from crimeguard.ingest.kept import as_text
+from crimeguard.ingest.quarantine import Origin
 from crimeguard.train.fit import targets
 from crimeguard.train.params import Params
 from tests.ingest import portal_rows
@@ -29,7 +30,10 @@ def test_chicago_is_pulled_trained_on_and_answered(tiny_params: Params, tmp_path
         for row in portal_rows.chicago(2_400)
     ]
     adapted = CHICAGO.read(as_text(rows, tuple(CHICAGO.columns)))
-    kept = pipeline.keep(adapted.reading, tmp_path, name="the rows", source="chicago")
+    kept = pipeline.keep(
+        adapted.reading, tmp_path, name="the rows", source="chicago",
+        origin=lambda: Origin.of_frame("chicago", adapted.reading.frame),
+    )  # fmt: skip
     snapshot = kept.snapshot
     assert set(snapshot.frame()["city"]) == {CITY}
 

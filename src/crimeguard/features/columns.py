@@ -24,9 +24,7 @@ DESCENTS: Final = tuple("ABCDFGHIJKLOPSUVWXZ")
 NO_DELAY: Final = -(10**6)  # days; a report may precede its incident by a slip, never so far
 _EPOCH: Final = dt.date(1970, 1, 1).toordinal()
 _SEX_AT: Final[dict[str | None, int]] = {letter: place for place, letter in enumerate(SEXES)}
-_DESCENT_AT: Final[dict[str | None, int]] = {
-    letter: place for place, letter in enumerate(DESCENTS)
-}
+_DESCENT_AT: Final[dict[str | None, int]] = {letter: place for place, letter in enumerate(DESCENTS)}
 _WHOLE: Final = (
     "level", "day", "time_occ", "area", "rpt_dist_no", "premis_cd", "crossed", "vict_age",
     "vict_sex", "vict_descent", "delay", "weapon_used_cd",
