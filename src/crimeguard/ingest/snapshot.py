@@ -229,8 +229,8 @@ def _partitions(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame, str]]:
         part = by_month.pop((month,)).sort(order)
         return f"{month:%Y-%m}", part, content_sha256(part)
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(of, sorted(month for (month,) in by_month)))
+    # One after the other: a digest is many short calls, and two threads wait for each other.
+    return [of(month) for month in sorted(month for (month,) in by_month)]
 
 
 def _span(frame: pl.DataFrame) -> dict[str, str | None]:
