@@ -84,7 +84,8 @@ def test_a_split_and_a_shadow_from_start_to_stop(
     )  # fmt: skip
     registry = open_registry(settings)
     champion, challenger = (registry.sha256_of(number) for number in "12")
-    with served(None, settings) as running:
+    with served(None, settings, ready=False) as running:
+        until(lambda: httpx.get(f"{running.address}/readyz").is_success, "a first bundle")
         api = Api(running.address, {scope: secret for scope, (secret, _) in made.items()})
         _split(api, settings, champion, challenger)
         _shadow(api, settings, champion, challenger)
