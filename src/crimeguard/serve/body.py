@@ -12,7 +12,6 @@ from starlette.types import Message, Receive
 
 from crimeguard.serve.problem import NOT_JSON, TOO_LARGE, WRONG_TYPE, Problem
 
-JSON: Final = "application/json"
 MOST_DEPTH: Final = 16  # an incident needs three: list, object, list of MO codes
 _SAME: Final = frozenset({int, bool, type(None)})  # to every reader
 _EXACT: Final = 2.0**53  # from here on a whole number may have been rounded

@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from crimeguard.serve import incident, single
-from crimeguard.serve.body import JSON, refuse_longer
+from crimeguard.serve.body import refuse_longer
 from crimeguard.serve.desk import Answered
 from crimeguard.serve.envelope import request_id_of
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import BROKEN, MEDIA_TYPE, Problem, document
 from crimeguard.serve.service import Service
 

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from crimeguard.serve import openapi, single
 from crimeguard.serve.answers import PredictionAnswer
-from crimeguard.serve.body import JSON, read_body
+from crimeguard.serve.body import read_body
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.problem import (
     BAD_INCIDENT,
     BUSY,

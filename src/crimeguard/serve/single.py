@@ -8,8 +8,9 @@ import orjson
 from starlette.requests import Request
 
 from crimeguard.serve import incident
-from crimeguard.serve.body import JSON, parse_json, refuse_announced, require_media_type
+from crimeguard.serve.body import parse_json, refuse_announced, require_media_type
 from crimeguard.serve.desk import Answered
+from crimeguard.serve.negotiate import JSON
 from crimeguard.serve.remember import as_received
 from crimeguard.serve.service import Service
 from crimeguard.serve.slot import Predicts, model_info
