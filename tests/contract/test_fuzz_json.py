@@ -15,7 +15,7 @@ from crimeguard.serve.problem import NOT_JSON, Problem
 from tests.contract.fuzzing import DOCUMENTS, damaged, fuzz, incidents, refused
 
 # The way that may not hurry, where `parse_json` has another besides.
-STRICT: Callable[[bytes], Any] = getattr(body, "_strict", body.parse_json)
+STRICT: Callable[[bytes], Any] = body._strict
 PARSERS = list(dict.fromkeys([body.parse_json, STRICT]))
 # Everything that readers of JSON are known to disagree on.
 PIECES = st.sampled_from([

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crimeguard.serve.body import MOST_DEPTH, parse_json
+from crimeguard.serve.body import MOST_DEPTH, _strict, parse_json
 from crimeguard.serve.problem import NOT_JSON, Problem
 
 SCALARS = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -38,6 +39,43 @@ def test_what_passes_holds_finite_numbers_only(text: str) -> None:
     except Problem:
         return
     assert all(math.isfinite(number) for number in _numbers(value))
+
+
+FLAT = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "area", "caf\u00e9", 'quo"te', "back\\slash"]),
+        SCALARS | st.integers() | st.sampled_from([-0.0, 0.0, 1e300, 2.0**53, 10**20, -(2**64)])
+        | st.lists(st.text() | st.integers(), max_size=3),
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(FLAT, st.booleans())
+def test_the_quick_way_reads_what_the_strict_one_does(
+    pairs: list[tuple[str, Any]], plain: bool
+) -> None:
+    def written(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=plain)
+
+    body = "{" + ", ".join(f"{written(name)}: {written(value)}" for name, value in pairs) + "}"
+    try:
+        data = body.encode()
+    except UnicodeEncodeError:
+        return
+    assert _outcome(parse_json, data) == _outcome(_strict, data)
+
+
+@given(st.text(alphabet='{}[]",:0123456789.eE+-ab nul'))
+def test_both_ways_refuse_the_same(text: str) -> None:
+    assert _outcome(parse_json, text.encode()) == _outcome(_strict, text.encode())
+
+
+def _outcome(parse: Callable[[bytes], Any], body: bytes) -> str:
+    try:
+        return repr(parse(body))
+    except Problem as problem:
+        return problem.detail
 
 
 def _numbers(value: Any) -> list[float]:
