@@ -196,7 +196,7 @@ def test_the_scores_are_those_of_a_fresh_training(realdata: Path) -> None:
     report, call, victim = (found.levels[name].scores for name in ("report", "call", "victim"))
     assert report.accuracy >= 0.875
     assert report.weighted_f1 >= 0.873
-    assert report.macro_f1 >= 0.825
+    assert report.macro_f1 >= 0.82
     assert report.macro_roc_auc >= 0.989
     assert report.ece <= 0.015
     assert max(call.ece, victim.ece) <= 0.03
