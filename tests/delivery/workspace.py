@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.delivery.harness import ROOT
 
 LONG_AGO = 1_600_000_000
+_MADE_OF = ("Makefile", "pyproject.toml", "package-lock.json", "src/crimeguard/native/kernel.c")
 
 
 def clone(folder: Path) -> Path:
@@ -28,7 +29,7 @@ def clone(folder: Path) -> Path:
         elif not source.exists():
             target.unlink(missing_ok=True)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    for path in map(folder.joinpath, ("Makefile", "pyproject.toml", "package-lock.json")):
+    for path in map(folder.joinpath, _MADE_OF):
         os.utime(path, (LONG_AGO, LONG_AGO))
     for path in (folder / "requirements").iterdir():
         os.utime(path, (LONG_AGO, LONG_AGO))

@@ -6,6 +6,7 @@ CRIMEGUARD_HOME/pragma holds a pragma that every transaction begins with, such a
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, event
 
+from crimeguard.records.alone import Alone
 from crimeguard.serve import server
 from crimeguard.settings import Settings
 
@@ -34,6 +36,14 @@ def main() -> None:
     def begins(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA {(settings.home / 'pragma').read_text()}")
 
+    own = Alone._connection
+
+    def bounded(self: Alone) -> sqlite3.Connection:
+        connection = own(self)
+        connection.execute(f"PRAGMA {(settings.home / 'pragma').read_text()}")
+        return connection
+
+    Alone._connection = bounded  # type: ignore[method-assign]
     server.run(
         settings, bundle=Path(settings.bundle),
         on_listen=lambda url: print(f"answers at {url}", file=sys.stderr),  # noqa: T201

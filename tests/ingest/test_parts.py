@@ -79,7 +79,7 @@ def test_parts_mean_what_the_repair_functions_say(
     }
     raw = pl.DataFrame({**{name: [text] * count for name, text in ROW.items()}, **drawn})
     reading = in_parts(raw.write_csv().encode(), tmp_path, rows)
-    for item in FIELDS:
+    for item in (item for item in FIELDS if item.column in raw.columns):
         for row, text in enumerate(raw[item.column]):
             try:
                 expected = item.repair(text)

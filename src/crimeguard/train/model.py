@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,10 @@ class Model:
     _kernel: list[Kernel | None] = field(
         init=False, repr=False, compare=False, default_factory=list
     )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the kernel behind: a worker of a cluster lays out its own."""
+        return Model, (self.featurizer, self.members, self.pool, self.conformal)
 
     @property
     def kernel(self) -> Kernel | None:
